@@ -1,0 +1,25 @@
+"""Pure functions on tensors, for any leading dimensions and any device.
+
+Tensors, units and directions are those stated in `movideo`.
+"""
+
+from movideo.ops.color import depth_to_color, flow_to_color
+from movideo.ops.flow_scale import estimate_flow_scale
+from movideo.ops.mask import pool_mask, visible_mask
+from movideo.ops.normalize import normalize_depth, normalize_flow
+from movideo.ops.resize import motion_grid_size, resize, resize_flow
+from movideo.ops.warp import warp
+
+__all__ = [
+    "depth_to_color",
+    "estimate_flow_scale",
+    "flow_to_color",
+    "motion_grid_size",
+    "normalize_depth",
+    "normalize_flow",
+    "pool_mask",
+    "resize",
+    "resize_flow",
+    "visible_mask",
+    "warp",
+]
