@@ -1,0 +1,184 @@
+"""Clips: which frames of which video, drawn once under a seed and read by time."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from movideo.video.read import TOLERANCE, VideoError, VideoInfo, read_frames
+
+_MIB = 2**20
+_ATTEMPTS = 32
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A row that labels belong to: frames at start, start + 1 / fps, … of one video.
+
+    Attributes:
+        video: the file. Not part of the clip's identity: files move.
+        content_hash: identity of the file's content.
+        start: seconds since the video's first frame.
+        fps: frames per second of the clip, not of the file.
+        num_frames: F.
+        size: (height, width); shorter side resized, centre cropped.
+        key_index: index of the key frame.
+    """
+
+    video: str
+    content_hash: str
+    start: float
+    fps: float
+    num_frames: int
+    size: tuple[int, int]
+    key_index: int
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """Seconds since the video's first frame, of every frame of the clip."""
+        return tuple(self.start + index / self.fps for index in range(self.num_frames))
+
+    @property
+    def key(self) -> str:
+        """Stable identity, 64 hex digits, of everything but the path."""
+        height, width = self.size
+        moments = f"{self.start:.6f} {self.fps:.6f} {self.num_frames} {self.key_index}"
+        row = f"{self.content_hash} {moments} {height}x{width}"
+        return hashlib.sha256(row.encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, row: dict[str, Any]) -> "Clip":
+        """The clip that `to_dict` described, also after JSON turned tuples into lists."""
+        height, width = row["size"]
+        return cls(**{**row, "size": (height, width)})
+
+
+@dataclass(frozen=True)
+class ClipSettings:
+    """How clips are drawn.
+
+    Attributes:
+        num_frames: frames a clip, F.
+        size: (height, width) of a clip.
+        fps_range: lowest and highest frames per second, both included.
+        clips_per_video: clips drawn from each video; equal ones are kept once.
+        key_index: index of the key frame; None is the centre, F // 2.
+        seed: with the video's content, decides everything that is drawn.
+    """
+
+    num_frames: int = 17
+    size: tuple[int, int] = (64, 64)
+    fps_range: tuple[float, float] = (3.0, 30.0)
+    clips_per_video: int = 1
+    key_index: int | None = None
+    seed: int = 0
+
+
+def content_hash(path: str | Path) -> str:
+    """SHA-256 over a file's size and its first, middle and last MiB: 64 hex digits.
+
+    Raises:
+        VideoError: the file cannot be read.
+    """
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            digest = hashlib.sha256(size.to_bytes(8, "little"))
+            for offset in (0, (size - _MIB) // 2, size - _MIB):
+                file.seek(max(0, offset))
+                digest.update(file.read(_MIB))
+    except OSError as error:
+        raise VideoError(f"{path}: cannot be read ({error.strerror}); check the path") from error
+    return digest.hexdigest()
+
+
+def draw_clips(info: VideoInfo, content_hash: str, settings: ClipSettings) -> list[Clip]:
+    """Draws random clips, each at a random rate that the video can give without repeating a frame.
+
+    Clips start on a frame of the video. A video of exactly `num_frames` frames at a constant rate
+    in `fps_range` gives one clip: from second 0, at that rate.
+
+    Raises:
+        VideoError: no rate in `fps_range` gives `num_frames` distinct frames.
+    """
+    source = f"{settings.seed} {content_hash}".encode()
+    random = np.random.default_rng(list(hashlib.sha256(source).digest()))
+    frames, size = settings.num_frames, settings.size
+    key_index = frames // 2 if settings.key_index is None else settings.key_index
+    rates = _rates(info, settings)
+    drawn = [_draw(info, rates, frames, random) for _ in range(settings.clips_per_video)]
+    path = str(info.path)
+    clips = [Clip(path, content_hash, *pair, frames, size, key_index) for pair in drawn]
+    return list(dict.fromkeys(clips))
+
+
+def _rates(info: VideoInfo, settings: ClipSettings) -> tuple[float, float]:
+    """Lowest and highest frames per second that the settings allow and the video can give."""
+    low, high = settings.fps_range
+    steps = settings.num_frames - 1
+    if steps == 0:
+        return low, high
+    high = min(high, info.fps)
+    spare = info.duration - steps / high if high >= low else -1.0
+    if spare >= -TOLERANCE:
+        return (max(low, steps / info.duration), high) if spare > TOLERANCE else (high, high)
+    raise VideoError(_too_short(info, settings, high))
+
+
+def _too_short(info: VideoInfo, settings: ClipSettings, high: float) -> str:
+    low, most = settings.fps_range
+    count = int((info.duration + TOLERANCE) * high) + 1 if high >= low else 0
+    return (
+        f"{info.path}: too short: {info.duration:.2f} s of {info.fps:.5g} fps give {count} frames "
+        f"at {low:g} to {most:g} fps, {settings.num_frames} are needed; "
+        "ask for fewer frames, widen the fps range or take a longer video"
+    )
+
+
+def _draw(
+    info: VideoInfo, rates: tuple[float, float], num_frames: int, random: np.random.Generator
+) -> tuple[float, float]:
+    """A start and a rate; only irregular times can defeat every rate tried."""
+    for fps in _candidates(*rates, random):
+        starts = _starts(np.asarray(info.times), fps, num_frames)
+        if len(starts):
+            return round(float(random.choice(starts)), 6), fps
+    raise VideoError(
+        f"{info.path}: its frames come too irregularly to give {num_frames} distinct ones "
+        f"at {rates[0]:.5g} to {rates[1]:.5g} fps; ask for fewer frames or remove it"
+    )
+
+
+def _candidates(low: float, high: float, random: np.random.Generator) -> Iterator[float]:
+    """Rates to try: random ones, then the ends; rounded as in a clip's key, whole ones whole."""
+    for _ in range(_ATTEMPTS):
+        yield round(float(random.uniform(low, high)), 6)
+    yield from (round(high, 6), round(low, 6))
+
+
+def _starts(times: NDArray[np.float64], fps: float, num_frames: int) -> NDArray[np.float64]:
+    """Frame times from which `num_frames` at `fps` show as many frames before the video ends."""
+    span = (num_frames - 1) / fps
+    starts = times[times + span <= times[-1] + TOLERANCE]
+    wanted = starts[:, None] + np.arange(num_frames) / fps
+    shown = np.searchsorted(times, wanted + TOLERANCE, side="right")
+    return np.asarray(starts[(np.diff(shown, axis=1) > 0).all(axis=1)])
+
+
+def read_clip(clip: Clip) -> Tensor:
+    """Reads a clip's frames: `(F, 3, H, W)` RGB in [-1, 1].
+
+    Raises:
+        VideoError: the file cannot be read or no longer gives that many distinct frames.
+    """
+    return read_frames(clip.video, clip.times, clip.size, distinct=True)

@@ -1,0 +1,57 @@
+import shutil
+
+import pytest
+
+from movideo.video.clips import ClipSettings
+from movideo.video.index import index_clips
+from movideo.video.read import VideoError
+from tests.video.files import write_audio, write_numbered
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_numbered(tmp_path / "a.mp4", 40, 25)
+    write_numbered(tmp_path / "b.mp4", 60, 25)
+    write_numbered(tmp_path / "short.mp4", 5, 25)
+    write_audio(tmp_path / "sound.mp4")
+    (tmp_path / "text.mp4").write_text("words")
+    (tmp_path / "zero.mp4").touch()
+    shutil.copy(tmp_path / "a.mp4", tmp_path / "copy.mp4")
+    return tmp_path
+
+
+def test_broken_videos_are_skipped_counted_and_listed(folder, caplog):
+    index = index_clips(folder, ClipSettings(clips_per_video=2))
+    assert [clip.video for clip in index.clips] == [
+        *[str(folder / "a.mp4")] * 2,
+        *[str(folder / "b.mp4")] * 2,
+    ]
+    reasons = {
+        "copy.mp4": f"same content as {folder / 'a.mp4'}",
+        "short.mp4": "too short: 0.16 s of 25 fps give 5 frames",
+        "sound.mp4": "no video stream",
+        "text.mp4": "not a video",
+        "zero.mp4": "empty file",
+    }
+    assert set(index.skipped) == {str(folder / name) for name in reasons}
+    for name, reason in reasons.items():
+        assert index.skipped[str(folder / name)].startswith(reason)
+    (record,) = caplog.records
+    lines = record.getMessage().splitlines()
+    assert lines[0] == "skipped 5 of 7 videos:"
+    assert len(lines) == 6
+    assert lines[1].startswith(f"  {folder / 'copy.mp4'}: same content")
+
+
+def test_clips_do_not_depend_on_the_neighbours(folder):
+    settings = ClipSettings(clips_per_video=3, seed=4)
+    alone = index_clips(folder / "b.mp4", settings).clips
+    assert alone == index_clips(folder, settings).clips[-3:]
+
+
+def test_nothing_left_tells_the_first_reason(folder):
+    broken = [folder / name for name in ("zero.mp4", "text.mp4", "sound.mp4")]
+    with pytest.raises(VideoError, match=r"zero\.mp4: empty file.* \(and 2 more, none usable\)$"):
+        index_clips(broken, ClipSettings())
+    with pytest.raises(VideoError, match=r"short\.mp4: too short"):
+        index_clips(folder / "short.mp4", ClipSettings())
