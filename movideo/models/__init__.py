@@ -1,0 +1,39 @@
+"""The networks, each importable without the libraries that only the others need.
+
+`SpatioTemporalUNet` and `inflate_unet` (MoVideo Fig. 2), `VideoAutoencoder`, the decoders
+`VideoDecoder` and `FrameDecoder`, and `ImageEncoder`. Names resolve on first use: diffusers and
+open_clip take seconds to import, and the command's help needs neither.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from movideo.models.autoencoder import VideoAutoencoder
+    from movideo.models.decoder import FrameDecoder, VideoDecoder
+    from movideo.models.image_encoder import ImageEncoder
+    from movideo.models.unet import SpatioTemporalUNet, inflate_unet
+
+__all__ = [
+    "FrameDecoder",
+    "ImageEncoder",
+    "SpatioTemporalUNet",
+    "VideoAutoencoder",
+    "VideoDecoder",
+    "inflate_unet",
+]
+
+_MODULES = {
+    "FrameDecoder": "decoder",
+    "ImageEncoder": "image_encoder",
+    "SpatioTemporalUNet": "unet",
+    "VideoAutoencoder": "autoencoder",
+    "VideoDecoder": "decoder",
+    "inflate_unet": "unet",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -1,0 +1,190 @@
+"""The latent autoencoder: a diffusers `AutoencoderKL`, frame by frame, with video in and out."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from diffusers import AutoencoderKL
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from einops import rearrange
+from torch import Tensor
+
+from movideo.errors import UserError
+from movideo.models.pretrained import (
+    EMBEDDED,
+    LOADING_ERRORS,
+    PretrainedModule,
+    embedded_folder,
+    fingerprint,
+    first_line,
+)
+
+
+class VideoAutoencoder(PretrainedModule):
+    """Video to latents and back, each frame by itself.
+
+    The latent is the posterior's mode, shifted and scaled as the autoencoder's config says:
+    `z = (mode - shift_factor) * scaling_factor`. `decode` undoes both.
+
+    Attributes:
+        model: The diffusers autoencoder, `(N, 3, H, W)` in [-1, 1].
+        is_random: Whether its weights are a random initialisation.
+    """
+
+    def __init__(
+        self,
+        pretrained: str | None = EMBEDDED,
+        config: dict[str, Any] | None = None,
+        subfolder: str | None = None,
+        revision: str | None = None,
+        chunk_size: int = 16,
+    ) -> None:
+        """Loads or initialises the autoencoder.
+
+        Args:
+            pretrained: `embedded`, a local folder, a hub id, or null for random weights.
+            config: Arguments of `AutoencoderKL`; used only where `pretrained` is null.
+            subfolder: Where it lies inside the folder or repository (`vae` in a pipeline's).
+            revision: The hub revision to pin.
+            chunk_size: Frames that go through the network at once; bounds the memory.
+
+        Raises:
+            UserError: The weights are missing, incomplete or of another kind.
+        """
+        super().__init__(pretrained=pretrained, subfolder=subfolder, revision=revision)
+        self.chunk_size = chunk_size
+        if pretrained is None:
+            self.model = _from_config(config)
+        elif pretrained == EMBEDDED:
+            self.model = _from_pretrained(str(embedded_folder("autoencoder")), None, None)
+        else:
+            self.model = _from_pretrained(pretrained, subfolder, revision)
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What `VideoAutoencoder(None, config)` needs to be built alike."""
+        return {k: v for k, v in dict(self.model.config).items() if not k.startswith("_")}
+
+    @property
+    def latent_channels(self) -> int:
+        """Channels of the latent, c."""
+        return int(self.config["latent_channels"])
+
+    @property
+    def downscale_factor(self) -> int:
+        """How many pixels a side one latent cell covers."""
+        return int(2 ** (len(self.config["block_out_channels"]) - 1))
+
+    @property
+    def scaling_factor(self) -> float:
+        """What brings the latent's standard deviation near 1."""
+        return float(self.config["scaling_factor"])
+
+    @scaling_factor.setter
+    def scaling_factor(self, value: float) -> None:
+        self.model.register_to_config(scaling_factor=float(value))
+
+    @property
+    def shift_factor(self) -> float:
+        """The latent's mean, taken off before scaling; 0 where the config has none."""
+        return float(self.config.get("shift_factor") or 0.0)
+
+    def latent_size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Gives the latent's `(h, w)` for a video's `(H, W)`.
+
+        Raises:
+            UserError: A side is not a multiple of the downscale factor.
+        """
+        factor = self.downscale_factor
+        if any(side <= 0 or side % factor for side in size):
+            raise UserError(
+                f"size {size[0]}x{size[1]}: the autoencoder halves it down to 1/{factor}; "
+                f"choose sides divisible by {factor}"
+            )
+        return size[0] // factor, size[1] // factor
+
+    def posterior(self, frames: Tensor) -> DiagonalGaussianDistribution:
+        """Gives the distribution that training samples from, before shift and scale.
+
+        Args:
+            frames: `(N, 3, H, W)` in [-1, 1].
+        """
+        self.latent_size((frames.shape[-2], frames.shape[-1]))
+        return cast(DiagonalGaussianDistribution, self.model.encode(frames).latent_dist)
+
+    def encode(self, video: Tensor) -> Tensor:
+        """Encodes every frame.
+
+        Args:
+            video: `(B, F, 3, H, W)` in [-1, 1].
+
+        Returns:
+            The latent video `(B, F, c, h, w)`, standard deviation near 1.
+
+        Raises:
+            UserError: H or W is not a multiple of the downscale factor.
+        """
+        modes = self._per_chunk(lambda frames: self.posterior(frames).mode(), video)
+        return (modes - self.shift_factor) * self.scaling_factor
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Decodes every frame.
+
+        Args:
+            z: `(B, F, c, h, w)` as `encode` gives it.
+
+        Returns:
+            Video `(B, F, 3, H, W)`, [-1, 1] up to overshoot (not clamped: losses need the slope).
+        """
+        latents = z / self.scaling_factor + self.shift_factor
+        return self._per_chunk(lambda frames: self.model.decode(frames).sample, latents)
+
+    def _per_chunk(self, function: Callable[[Tensor], Tensor], video: Tensor) -> Tensor:
+        frames = rearrange(video, "b f c h w -> (b f) c h w")
+        done = torch.cat([function(chunk) for chunk in frames.split(self.chunk_size)])
+        return rearrange(done, "(b f) c h w -> b f c h w", b=video.shape[0])
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Writes the diffusers layout: `config.json` and safetensors."""
+        self.model.save_pretrained(str(folder))
+
+    def fingerprint(self) -> str:
+        """Hashes all that decides the latents: weights, scale and shift."""
+        settings = {"scaling_factor": self.scaling_factor, "shift_factor": self.shift_factor}
+        return fingerprint(self.model, settings)
+
+
+def _from_config(config: dict[str, Any] | None) -> AutoencoderKL:
+    if not config:
+        raise UserError(
+            "autoencoder: `pretrained` is null and `config` is empty; "
+            "give AutoencoderKL's arguments in `config` or name weights in `pretrained`"
+        )
+    try:
+        return AutoencoderKL(**config)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"autoencoder config: {first_line(error)}; mend `config`") from error
+
+
+def _from_pretrained(name: str, subfolder: str | None, revision: str | None) -> AutoencoderKL:
+    where = f"{name}/{subfolder}" if subfolder else name
+    try:
+        model, info = AutoencoderKL.from_pretrained(
+            name,
+            subfolder=subfolder,
+            revision=revision,
+            low_cpu_mem_usage=False,  # the other way needs accelerate
+            output_loading_info=True,
+        )
+    except LOADING_ERRORS as error:
+        raise UserError(
+            f"{where}: no autoencoder could be loaded ({first_line(error)}); "
+            "name a folder or hub id with AutoencoderKL weights, and `subfolder` if they lie in one"
+        ) from error
+    if info["missing_keys"]:  # diffusers would leave these random with a warning
+        raise UserError(
+            f"{where}: {len(info['missing_keys'])} weights of AutoencoderKL are not in it, "
+            f"{info['missing_keys'][0]} first; name a folder with an autoencoder"
+        )
+    return cast(AutoencoderKL, model)
