@@ -1,0 +1,41 @@
+"""The diffusion process, one file an axis (MoVideo Eq. 1 to 5). Schedulers are diffusers' own."""
+
+from movideo.diffusion.condition_dropping import drop_mask
+from movideo.diffusion.denoiser import Denoiser
+from movideo.diffusion.guidance import ClassifierFreeGuidance, Guidance
+from movideo.diffusion.loss import diffusion_loss
+from movideo.diffusion.parameterisation import predicted_clean, prediction_target
+from movideo.diffusion.randomness import SampleRandomness
+from movideo.diffusion.sampling import sample
+from movideo.diffusion.schedule import (
+    add_noise,
+    alpha_bar,
+    check_scheduler,
+    has_zero_terminal_snr,
+    num_train_timesteps,
+    prediction_type,
+    snr,
+)
+from movideo.diffusion.weighting import LossWeighting, MinSNRWeighting, UniformWeighting
+
+__all__ = [
+    "ClassifierFreeGuidance",
+    "Denoiser",
+    "Guidance",
+    "LossWeighting",
+    "MinSNRWeighting",
+    "SampleRandomness",
+    "UniformWeighting",
+    "add_noise",
+    "alpha_bar",
+    "check_scheduler",
+    "diffusion_loss",
+    "drop_mask",
+    "has_zero_terminal_snr",
+    "num_train_timesteps",
+    "predicted_clean",
+    "prediction_target",
+    "prediction_type",
+    "sample",
+    "snr",
+]

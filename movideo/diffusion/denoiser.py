@@ -1,0 +1,73 @@
+"""A denoising network with its conditions bound: what the loss and the sampler call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from diffusers import SchedulerMixin
+from torch import Tensor
+
+from movideo.diffusion.guidance import Guidance
+from movideo.diffusion.loss import Prediction
+from movideo.diffusion.sampling import Generators, sample
+
+
+@dataclass(frozen=True)
+class Denoiser:
+    """One batch of clips to denoise.
+
+    Attributes:
+        unet: the network, called as `SpatioTemporalUNet`.
+        tokens: `(B, N, D)`, of the key frames.
+        fps: `(B,)`.
+        key_index: `(B,)`.
+        condition: `(B, F, C', h, w)`, concatenated to the noisy sample, or None.
+    """
+
+    unet: Callable[..., Tensor]
+    tokens: Tensor
+    fps: Tensor
+    key_index: Tensor
+    condition: Tensor | None
+
+    def bind(self, dropped: Tensor | None) -> Prediction:
+        """The prediction, without tokens for the clips where `dropped (B,)` is true."""
+
+        def predict(noisy: Tensor, timesteps: Tensor) -> Tensor:
+            channels = (
+                noisy
+                if self.condition is None
+                else torch.cat([noisy, self.condition.to(noisy)], dim=2)
+            )
+            return self.unet(
+                channels, timesteps, self.tokens, self.fps, self.key_index, drop_tokens=dropped
+            )
+
+        return predict
+
+    def sample(
+        self,
+        scheduler: SchedulerMixin,
+        shape: Sequence[int],
+        guidance: Guidance,
+        num_inference_steps: int,
+        generator: Generators | None,
+        progress: str | None = None,
+    ) -> Tensor:
+        """Draws samples `(B, F, C, h, w)`; see `movideo.diffusion.sample`."""
+
+        def predict(noisy: Tensor, timesteps: Tensor) -> Tensor:
+            return guidance(lambda dropped: self.bind(dropped)(noisy, timesteps), timesteps)
+
+        return sample(
+            predict,
+            scheduler,
+            shape,
+            num_inference_steps=num_inference_steps,
+            generator=generator,
+            device=self.tokens.device,
+            dtype=self.tokens.dtype,
+            progress=progress,
+        )

@@ -1,0 +1,54 @@
+"""How predictions with and without the condition become one, at sampling."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from movideo.errors import UserError
+
+DropPrediction = Callable[[Tensor], Tensor]
+"""The network at one noisy sample: `drop (B,)` bool, True where the condition is left out, in; the
+prediction `(B, ...)` out."""
+
+
+class Guidance(ABC):
+    """A way to combine predictions with and without the condition."""
+
+    @abstractmethod
+    def __call__(self, predict: DropPrediction, timesteps: Tensor) -> Tensor:
+        """Guided prediction `(B, ...)`.
+
+        Args:
+            predict: The network at the current noisy sample.
+            timesteps: `(B,)`, the current timestep of each sample.
+        """
+
+
+class ClassifierFreeGuidance(Guidance):
+    """Classifier-free guidance (Ho & Salimans 2022): away from the unconditional prediction."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        """Keep the scale.
+
+        Args:
+            scale: 1 is the conditional prediction and 0 the unconditional one (both at the cost of
+                one evaluation); above 1 follows the condition more closely.
+
+        Raises:
+            UserError: The scale is negative or not a number.
+        """
+        if not scale >= 0:
+            raise UserError(f"guidance scale {scale}: it must be 0 or more; 1 is no guidance")
+        self.scale = scale
+
+    def __call__(self, predict: DropPrediction, timesteps: Tensor) -> Tensor:
+        """`unconditional + scale * (conditional - unconditional)`, `(B, ...)`."""
+        keep = torch.zeros_like(timesteps, dtype=torch.bool)
+        if self.scale == 1:
+            return predict(keep)
+        unconditional = predict(~keep)
+        if self.scale == 0:
+            return unconditional
+        return torch.lerp(unconditional, predict(keep), self.scale)

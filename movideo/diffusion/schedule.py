@@ -1,0 +1,121 @@
+"""The noise schedule of a diffusers scheduler, as the training loss needs it (MoVideo Eq. 1).
+
+Schedulers are diffusers' own; `check_scheduler` refuses the settings that would spoil this method's
+samples without a word.
+"""
+
+from typing import cast
+
+import torch
+from diffusers import SchedulerMixin
+from torch import Tensor
+
+from movideo.errors import UserError
+
+PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
+
+_REFUSED = {
+    "clip_sample": "it cuts the latents and the rescaled flow off at one",
+    "thresholding": "it cuts the latents and the rescaled flow off at a quantile",
+    "use_flow_sigmas": "it leaves the variance-preserving schedule that training uses",
+}
+
+
+def prediction_type(scheduler: SchedulerMixin) -> str:
+    """What the network predicts: `epsilon`, `v_prediction` or `sample`, from the scheduler."""
+    return str(scheduler.config.get("prediction_type"))
+
+
+def num_train_timesteps(scheduler: SchedulerMixin) -> int:
+    """Number of timesteps T of the schedule; timesteps run from 0 to T - 1."""
+    return int(scheduler.config["num_train_timesteps"])
+
+
+def alpha_bar(scheduler: SchedulerMixin, timesteps: Tensor) -> Tensor:
+    """Share of the signal's variance that is left at each timestep (MoVideo Eq. 1).
+
+    Args:
+        scheduler: Any scheduler with `alphas_cumprod`.
+        timesteps: Whole numbers in [0, T), any shape.
+
+    Returns:
+        float32 in [0, 1], the shape and device of `timesteps`.
+    """
+    return _alphas_cumprod(scheduler).to(timesteps.device, torch.float32)[timesteps.long()]
+
+
+def add_noise(clean: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
+    """Noisy sample `sqrt(a) clean + sqrt(1 - a) noise`: the forward process (MoVideo Eq. 1).
+
+    Args:
+        clean: `(B, ...)`.
+        noise: `(B, ...)`, standard normal.
+        alpha_bar: `(B,)` in [0, 1].
+    """
+    alpha_bar = per_sample(alpha_bar, clean)
+    return alpha_bar.sqrt() * clean + (1 - alpha_bar).sqrt() * noise
+
+
+def snr(alpha_bar: Tensor) -> Tensor:
+    """Signal-to-noise ratio `a / (1 - a)`, as a ratio of variances; 0 where nothing is left."""
+    return alpha_bar / (1 - alpha_bar)
+
+
+def per_sample(values: Tensor, like: Tensor) -> Tensor:
+    """View of `values (B,)` that broadcasts against `like (B, ...)`."""
+    return values.reshape(-1, *(1,) * (like.dim() - 1))
+
+
+def has_zero_terminal_snr(scheduler: SchedulerMixin) -> bool:
+    """Whether the last timestep is noise alone.
+
+    Exactly, or to float32's precision: some schedulers keep 2**-24 to stay clear of a division by
+    zero, and `squaredcos_cap_v2` ends below that.
+    """
+    return bool(_alphas_cumprod(scheduler)[-1] < torch.finfo(torch.float32).eps)
+
+
+def check_scheduler(scheduler: SchedulerMixin) -> None:
+    """Refuse a scheduler that cannot work here.
+
+    Raises:
+        UserError: It has no `alphas_cumprod`; it clips the predicted sample; its prediction type is
+            unknown; or it ends in pure noise without what that needs: a network that predicts
+            something other than the noise, and a spacing whose first step is there.
+    """
+    name, config = type(scheduler).__name__, scheduler.config
+    _alphas_cumprod(scheduler)
+    for flag, harm in _REFUSED.items():
+        if config.get(flag, False):
+            raise UserError(f"{name}: {flag}=True: {harm}; set {flag}: false")
+    if prediction_type(scheduler) not in PREDICTION_TYPES:
+        raise UserError(
+            f"{name}: prediction_type={prediction_type(scheduler)!r} is unknown; "
+            f"set one of {', '.join(PREDICTION_TYPES)}"
+        )
+    if has_zero_terminal_snr(scheduler):
+        _check_zero_terminal_snr(scheduler)
+
+
+def _check_zero_terminal_snr(scheduler: SchedulerMixin) -> None:
+    name, config = type(scheduler).__name__, scheduler.config
+    if prediction_type(scheduler) == "epsilon":
+        raise UserError(
+            f"{name}: prediction_type='epsilon' says nothing about the sample at the last "
+            "timestep, which is noise alone; set prediction_type: v_prediction"
+        )
+    if config.get("timestep_spacing") == "leading":
+        raise UserError(
+            f"{name}: timestep_spacing='leading' leaves out the last timestep, which is noise "
+            "alone; set timestep_spacing: trailing"
+        )
+
+
+def _alphas_cumprod(scheduler: SchedulerMixin) -> Tensor:
+    try:
+        return cast(Tensor, scheduler.alphas_cumprod)
+    except AttributeError:
+        raise UserError(
+            f"{type(scheduler).__name__}: no alphas_cumprod, so it cannot train by Eq. 5; choose a "
+            "variance-preserving scheduler such as diffusers.DDIMScheduler"
+        ) from None

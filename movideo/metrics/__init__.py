@@ -1,0 +1,24 @@
+"""Figures that torchmetrics lacks: a pure function of a batch of clips, and its mean over clips."""
+
+from movideo.metrics.clip_mean import ClipMean
+from movideo.metrics.depth import DepthError, align_depth, depth_error
+from movideo.metrics.flow import EndPointError, FlowCosine, end_point_error, flow_cosine
+from movideo.metrics.psnr import MaskedPSNR, ResamplingPSNR, masked_psnr, resampling_psnr
+from movideo.metrics.warping import WarpError, warp_error
+
+__all__ = [
+    "ClipMean",
+    "DepthError",
+    "EndPointError",
+    "FlowCosine",
+    "MaskedPSNR",
+    "ResamplingPSNR",
+    "WarpError",
+    "align_depth",
+    "depth_error",
+    "end_point_error",
+    "flow_cosine",
+    "masked_psnr",
+    "resampling_psnr",
+    "warp_error",
+]
