@@ -1,0 +1,169 @@
+"""Times the spatio-temporal UNet beside its peers, all in one process, in turns.
+
+Run by `make bench`. Prints a Markdown table: seconds of a forward pass and of a training step
+(forward and backward), as medians over rounds in which every network takes its turn, so that other
+load on the machine falls on all alike.
+"""
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date
+from pathlib import Path
+
+import diffusers
+import torch
+from diffusers import (
+    UNet2DConditionModel,
+    UNet3DConditionModel,
+    UNetSpatioTemporalConditionModel,
+)
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
+
+from movideo.models.unet import inflate_unet
+
+FRAMES, SIDE, CHANNELS = 17, 32, 4
+TOKENS, TOKEN_DIM = 50, 256
+WIDTHS = (64, 128, 256, 256)
+HEAD_DIM = 32
+HEADS = tuple(width // HEAD_DIM for width in WIDTHS)
+OURS, FLAT, UNET3D = "movideo SpatioTemporalUNet", "2-D UNet, frame by frame", "diffusers UNet3D"
+SVD = "diffusers SVD UNet"
+TARGETS = {
+    "forward, of 2-D": (1.5, "forward", FLAT),
+    "forward, of UNet3D": (0.65, "forward", UNET3D),
+    "training step, of UNet3D": (0.65, "training", UNET3D),
+}
+
+
+@dataclass
+class Candidate:
+    """One network, called without arguments, and its measured seconds."""
+
+    network: nn.Module
+    call: Callable[[], Tensor]
+    seconds: dict[str, list[float]] = field(default_factory=lambda: {"forward": [], "training": []})
+
+    def forward(self) -> Tensor:
+        """One forward pass without gradients."""
+        with torch.no_grad():
+            return self.call()
+
+    def training(self) -> None:
+        """Forward and backward pass."""
+        self.network.zero_grad(set_to_none=True)
+        self.call().square().mean().backward()
+
+    def measure(self, what: str) -> None:
+        """Times one call of `what`, `forward` or `training`."""
+        start = time.perf_counter()
+        getattr(self, what)()
+        self.seconds[what].append(time.perf_counter() - start)
+
+    def gigaflop(self) -> float:
+        """Floating point operations of a forward pass, counted by torch, in 1e9."""
+        with FlopCounterMode(display=False) as counter:
+            self.forward()
+        return float(counter.get_total_flops()) / 1e9
+
+
+def build() -> dict[str, Candidate]:
+    """Makes the networks, equal in widths, layers, heads, tokens and input."""
+    sample = torch.randn(1, FRAMES, CHANNELS, SIDE, SIDE)
+    tokens, fps = torch.randn(1, TOKENS, TOKEN_DIM), torch.tensor([3.0])
+    common = {
+        "in_channels": CHANNELS,
+        "out_channels": CHANNELS,
+        "block_out_channels": WIDTHS,
+        "cross_attention_dim": TOKEN_DIM,
+    }
+    # `attention_head_dim` of the 2-D UNet is the number of heads, of UNet3D it is their width.
+    flat = UNet2DConditionModel(**common, attention_head_dim=HEADS)
+    unet3d = UNet3DConditionModel(**common, attention_head_dim=HEAD_DIM)
+    svd = UNetSpatioTemporalConditionModel(
+        **common, num_attention_heads=HEADS, addition_time_embed_dim=64,
+        projection_class_embeddings_input_dim=192,
+    )  # fmt: skip
+    ours = inflate_unet(flat)
+    frames, repeated = sample.flatten(0, 1), tokens.repeat(FRAMES, 1, 1)
+    stacked, added = sample.transpose(1, 2), torch.zeros(1, 3)
+    return {
+        FLAT: Candidate(flat, lambda: flat(frames, 500, repeated).sample),
+        OURS: Candidate(ours, lambda: ours(sample, 500, tokens, fps)),
+        UNET3D: Candidate(unet3d, lambda: unet3d(stacked, 500, tokens).sample),
+        SVD: Candidate(svd, lambda: svd(sample, 500, tokens, added).sample),
+    }
+
+
+def run(candidates: dict[str, Candidate], rounds: int) -> None:
+    """Measures every candidate once a round, after one call each to warm up."""
+    for what in ("forward", "training"):
+        for candidate in tqdm(candidates.values(), desc=f"{what}, warm-up"):
+            getattr(candidate, what)()
+        for _ in tqdm(range(rounds), desc=what):
+            for candidate in candidates.values():
+                candidate.measure(what)
+
+
+def report(candidates: dict[str, Candidate], rounds: int) -> str:
+    """Writes the measurements as Markdown."""
+    lines = [
+        f"UNets at {FRAMES}x{SIDE}x{SIDE}, widths {'-'.join(map(str, WIDTHS))}, heads of "
+        f"{HEAD_DIM} channels, {TOKENS} tokens, float32. Medians of {rounds} interleaved rounds.",
+        "",
+        "| network | parameters (M) | forward (GFLOP) | forward (s) | training step (s) |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, candidate in candidates.items():
+        size = sum(p.numel() for p in candidate.network.parameters()) / 1e6
+        forward, training = (median(candidate, what) for what in ("forward", "training"))
+        lines.append(
+            f"| {name} | {size:.1f} | {candidate.gigaflop():.0f} | {forward:.2f} | {training:.2f} |"
+        )
+    lines += ["", "| ours, time of | ratio | at most | |", "| --- | --- | --- | --- |"]
+    for name, (limit, what, peer) in TARGETS.items():
+        ratio = median(candidates[OURS], what) / median(candidates[peer], what)
+        lines.append(
+            f"| {name} | {ratio:.2f} | {limit} | {'met' if ratio <= limit else 'missed'} |"
+        )
+    return "\n".join([*lines, "", machine()])
+
+
+def median(candidate: Candidate, what: str) -> float:
+    """Median seconds of `what`."""
+    return statistics.median(candidate.seconds[what])
+
+
+def machine() -> str:
+    """One line on where and with what this ran."""
+    cpuinfo = Path("/proc/cpuinfo")
+    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
+    names = [line.split(": ")[1] for line in text.splitlines() if line.startswith("model name")]
+    return (
+        f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads of "
+        f"{os.cpu_count()} cores, torch {torch.__version__}, diffusers {diffusers.__version__}, "
+        f"{date.today()}."
+    )
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    torch.manual_seed(0)
+    torch.set_num_threads(options.threads)
+    candidates = build()
+    run(candidates, options.rounds)
+    print(report(candidates, options.rounds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""Pictures for people: what goes in, what comes out, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from movideo.models.motion_space import Motion
+from movideo.ops import (
+    depth_to_color,
+    flow_to_color,
+    normalize_depth,
+    normalize_flow,
+    resize,
+    resize_flow,
+    visible_mask,
+    warp,
+)
+from movideo.pipeline import MoVideoOutput
+from movideo.video.batch import ClipBatch
+from movideo.video.contact_sheet import contact_sheet
+
+
+def key_frames(video: Tensor, key_index: Tensor) -> Tensor:
+    """The key frame `(B, C, H, W)` of each clip `(B, F, C, H, W)`, given its index `(B,)`."""
+    return video[torch.arange(len(video), device=video.device), key_index]
+
+
+def label_motion(batch: ClipBatch) -> Motion:
+    """The label's motion at the clips' resolution."""
+    size = (batch["video"].shape[-2], batch["video"].shape[-1])
+    return Motion(
+        depth=resize(normalize_depth(batch["depth"]), size),
+        flow_i2v=resize_flow(batch["flow_i2v"], size),
+        flow_v2i=resize_flow(batch["flow_v2i"], size),
+    )
+
+
+def motion_rows(motion: Motion, index: int, prefix: str = "") -> dict[str, Tensor]:
+    """Depth, both flows and the visible mask of one clip in colour, each `(F, 3, H, W)`.
+
+    The flows share one scale.
+    """
+    flow_i2v, flow_v2i = motion.flow_i2v[index], motion.flow_v2i[index]
+    *_, largest = normalize_flow(flow_i2v[None], flow_v2i[None])
+    mask = visible_mask(flow_i2v, flow_v2i)
+    return {
+        f"{prefix}depth": depth_to_color(motion.depth[index]),
+        f"{prefix}flow_i2v": flow_to_color(flow_i2v, float(largest)),
+        f"{prefix}flow_v2i": flow_to_color(flow_v2i, float(largest)),
+        f"{prefix}mask": (mask * 2 - 1).expand(-1, 3, -1, -1),
+    }
+
+
+def warped_key_frame(batch: ClipBatch, motion: Motion, index: int) -> Tensor:
+    """The key frame along the flow, `(F, 3, H, W)`, black where occluded."""
+    return _warped(batch["video"][index, batch["key_index"][index]], motion, index)
+
+
+def _warped(key: Tensor, motion: Motion, index: int) -> Tensor:
+    mask = visible_mask(motion.flow_i2v[index], motion.flow_v2i[index])
+    return (warp(key, motion.flow_i2v[index]) + 1) * mask - 1
+
+
+def motion_sheet(batch: ClipBatch, generated: Motion, index: int) -> Tensor:
+    """The clip, the label's motion and the generated one."""
+    rows: Mapping[str, Tensor] = {
+        "clip": batch["video"][index],
+        **motion_rows(label_motion(batch), index, "label "),
+        **motion_rows(generated, index, "generated "),
+        "generated warp": warped_key_frame(batch, generated, index),
+    }
+    return contact_sheet(rows)
+
+
+def video_sheet(batch: ClipBatch, generated: Tensor, index: int) -> Tensor:
+    """The clip, its motion, the warped key frame and the generated video `(B, F, 3, H, W)`."""
+    motion = label_motion(batch)
+    rows: Mapping[str, Tensor] = {
+        "clip": batch["video"][index],
+        **motion_rows(motion, index),
+        "warped key": warped_key_frame(batch, motion, index),
+        "result": generated[index],
+    }
+    return contact_sheet(rows)
+
+
+def result_sheet(key_frame: Tensor, result: MoVideoOutput) -> Tensor:
+    """What was made of a key frame `(3, H, W)`: its motion, the warped key frame and the video."""
+    motion = Motion(result.depth, result.flow_i2v, result.flow_v2i)
+    rows: Mapping[str, Tensor] = {
+        **motion_rows(motion, 0),
+        "warped key": _warped(key_frame.to(result.video), motion, 0),
+        "result": result.video[0],
+    }
+    return contact_sheet(rows)
