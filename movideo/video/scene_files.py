@@ -21,6 +21,7 @@ from movideo.video.write import write_mp4
 
 LABELS = "labels"  # subfolder of a folder of videos whose shards hold these videos' labels
 SHARD_SIZE = 64
+SMALLEST = 8  # pixels; x264 wants a macroblock's worth
 QUALITY = 6  # x264: close to lossless, so that exact flow still finds the pixels it was made for
 
 
@@ -33,12 +34,23 @@ class SceneSettings:
         seed: sets with different seeds share no scene.
         num_frames: frames a scene.
         size: `(H, W)` in pixels.
+
+    Raises:
+        UserError: one of them is too small.
     """
 
     count: int = 256
     seed: int = 0
     num_frames: int = 17
     size: tuple[int, int] = (64, 64)
+
+    def __post_init__(self) -> None:
+        least = {"count": 1, "seed": 0, "num_frames": 1}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise UserError(f"scenes: {name} {getattr(self, name)}; give {low} or more")
+        if min(self.size) < SMALLEST:
+            raise UserError(f"scenes: size {self.size}; give {SMALLEST} pixels or more")
 
     @property
     def folder_name(self) -> str:
@@ -52,7 +64,9 @@ class SceneSettings:
 
 
 def write_scenes(folder: str | Path, settings: SceneSettings) -> Path:
-    """Renders the set into `folder` as mp4, and its exact labels into `folder/labels`. What is there already stays.
+    """Renders the set into `folder` as mp4, and its exact labels into `folder/labels`.
+
+    What is there already stays.
 
     Returns:
         The folder.
@@ -97,7 +111,7 @@ def write_scenes(folder: str | Path, settings: SceneSettings) -> Path:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """A scene is thousands of tiny operations: on a busy machine, threads only wait for one another."""
+    """A scene is many tiny operations: on a busy machine, threads only wait for one another."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -110,7 +124,7 @@ def _write_scene(path: Path, scene: Scene) -> tuple[Clip, ClipLabels]:
     write_mp4(path, scene.video, scene.fps, quality=QUALITY, pix_fmt="yuv444p")
     num_frames, _, height, width = scene.video.shape
     settings = ClipSettings(num_frames=num_frames, size=(height, width), key_index=scene.key_index)
-    # A scene holds exactly one clip's frames, so whoever draws a clip of that length from the file draws this one.
+    # A scene holds exactly one clip's frames: whoever draws one of that length draws this one.
     (clip,) = draw_clips(probe(path), content_hash(path), settings)
     labels = ClipLabels(
         depth=scene.depth,

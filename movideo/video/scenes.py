@@ -1,15 +1,18 @@
 """Synthetic scenes with exact depth, flow and visibility.
 
-A scene is a stack of textured layers. Every layer has an inverse depth, translates, rotates and zooms at its own rate,
-and is displaced by one camera whose pan shows parallax: near layers move more. Since a layer is a plane under an affine
-map, the position of each of its points is known in every frame, and with it both flows and what hides what.
+A scene is a stack of textured layers. Every layer has an inverse depth, translates, rotates and
+zooms at its own rate, and is displaced by one camera whose pan shows parallax: near layers move
+more. Since a layer is a plane under an affine map, the position of each of its points is known in
+every frame, and with it both flows and what hides what.
 
-Lengths are in *units*: 64 units span the shorter side of the frame, so that a scene is the same at every size.
+Lengths are in *units*: 64 units span the shorter side of the frame, so that a scene is the same at
+every size.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -18,11 +21,7 @@ from torch import Tensor
 
 UNITS = 64.0
 TILE = 160.0  # side of a layer's texture tile in units; beyond it the texture is mirrored
-WAVELENGTHS = (
-    40.0,
-    16.0,
-    6.5,
-)  # units; nothing finer, so that bilinear warping can follow the texture
+WAVELENGTHS = (40.0, 16.0, 6.5)  # units; nothing finer, so that bilinear warping can follow
 FPS_CHOICES = np.unique(np.geomspace(3, 30, 12).round().astype(int))
 
 
@@ -66,17 +65,17 @@ class _Layer:
     lobe_phase: float
 
     def to_own(self, points: Tensor, frames: Tensor) -> Tensor:
-        """Maps image points `(N, P, 2)` of the given frames `(N,)` to the layer's own coordinates."""
+        """Maps image points `(N, P, 2)` of the given frames `(N,)` to own coordinates."""
         pose = self.poses[frames]
-        return (points - pose[:, None, :, 2]) @ torch.linalg.inv(pose[:, :, :2]).transpose(1, 2)
+        return _turn(points - pose[:, None, :, 2], torch.linalg.inv(pose[:, :, :2]))
 
-    def to_image(self, points: Tensor, frames: Tensor) -> Tensor:
+    def to_image(self, own: Tensor, frames: Tensor) -> Tensor:
         """Maps own points `(N, P, 2)` to image coordinates in the given frames `(N,)`."""
         pose = self.poses[frames]
-        return points @ pose[:, :, :2].transpose(1, 2) + pose[:, None, :, 2]
+        return _turn(own, pose[:, :, :2]) + pose[:, None, :, 2]
 
     def coverage(self, own: Tensor, pixel: float) -> Tensor:
-        """Share of a pixel (a square of `pixel` units) at the own points `(N, P, 2)` that the shape covers."""
+        """Share of a square of `pixel` units at own points `(N, P, 2)` that the shape covers."""
         if np.isinf(self.radius):
             return torch.ones(own.shape[:2])
         x, y = own[..., 0] / self.stretch, own[..., 1] * self.stretch
@@ -89,12 +88,20 @@ class _Layer:
         """Texture at the own points `(N, P, 2)`, as `(N, 3, P)`."""
         grid = (own / (TILE / 2))[:, :, None]
         texture = self.texture.expand(len(own), -1, -1, -1)
-        return F.grid_sample(texture, grid, padding_mode="reflection", align_corners=False)[..., 0]
+        color: Tensor = F.grid_sample(texture, grid, padding_mode="reflection", align_corners=False)
+        return color[..., 0]
 
     def depth(self, own: Tensor) -> Tensor:
-        """Inverse depth at the own points `(N, P, 2)`; a slanted plane, level beyond half a frame from its centre."""
-        slope = torch.as_tensor(self.depth_slope, dtype=own.dtype)
-        return self.inverse_depth + (own.clamp(-UNITS / 2, UNITS / 2) * slope).sum(-1)
+        """Inverse depth at own points `(N, P, 2)`: a slope, level beyond half a frame's side."""
+        x, y = own.clamp(-UNITS / 2, UNITS / 2).unbind(-1)
+        return self.inverse_depth + float(self.depth_slope[0]) * x + float(self.depth_slope[1]) * y
+
+
+def _turn(points: Tensor, matrix: Tensor) -> Tensor:
+    """`matrix (N, 2, 2)` applied to `points (N, P, 2)`; written out, for `@` is slow on 2 x 2."""
+    x, y = points.unbind(-1)
+    rows = matrix[..., None].unbind(1)
+    return torch.stack([row[:, 0] * x + row[:, 1] * y for row in rows], -1)
 
 
 def render_scene(
@@ -107,8 +114,8 @@ def render_scene(
     """Renders the scene of a seed.
 
     Args:
-        seed: the scene's only source of randomness. Speeds are per second, so the same scene moves less at a higher
-            frame rate.
+        seed: the scene's only source of randomness, one or more whole numbers from 0 up. Speeds
+            are per second, so the same scene moves less at a higher frame rate.
         num_frames: F.
         size: `(H, W)` in pixels.
         key_index: the key frame, the centre frame `F // 2` by default.
@@ -128,13 +135,16 @@ def render_scene(
     frames = torch.arange(num_frames)
     keys = torch.full_like(frames, key)
 
-    top = _top_layer(layers, points, frames, pixel)
-    video, depth = _composite(layers, points, frames, top, pixel)
-    into_key = _follow(layers, points, top, frames, keys)
-    from_key = _follow(layers, points, top[key].expand(num_frames, -1), keys, frames)
+    own = [layer.to_own(points, frames) for layer in layers]
+    top = _top_layer(layers, own, pixel)
+    video, depth = _composite(layers, own, top, pixel)
+    into_key = _follow(layers, own, points, top, frames, keys)
+    own_key = [each[key].expand(num_frames, -1, -1) for each in own]
+    from_key = _follow(layers, own_key, points, top[key].expand(num_frames, -1), keys, frames)
+    own_there = [layer.to_own(into_key, keys) for layer in layers]
     extent = torch.tensor([width * pixel, height * pixel])
     inside = ((into_key >= 0) & (into_key <= extent)).all(-1)
-    visible = inside & (_top_layer(layers, into_key, keys, pixel) == top)
+    visible = inside & (_top_layer(layers, own_there, pixel) == top)
 
     def image(x: Tensor) -> Tensor:
         return x.reshape(num_frames, -1, height, width).contiguous()
@@ -220,47 +230,63 @@ def _draw_texture(rng: np.random.Generator, pixel: float) -> Tensor:
     for wavelength in WAVELENGTHS:
         amplitude = 0.35 * (wavelength / WAVELENGTHS[0]) ** 0.4
         cells = max(2, round(2 * TILE / wavelength))
-        luminance, chroma = (
-            rng.normal(0, amplitude, (1, cells, cells)),
-            rng.normal(0, amplitude / 3, (3, cells, cells)),
-        )
-        noise = torch.from_numpy(luminance + chroma).float()[None]
-        texture = (
-            texture + F.interpolate(noise, (side, side), mode="bicubic", align_corners=False)[0]
-        )
+        luminance = rng.normal(0, amplitude, (1, cells, cells))
+        chroma = rng.normal(0, amplitude / 3, (3, cells, cells))
+        enlarge = _bicubic(cells, side)
+        texture = texture + enlarge @ torch.from_numpy(luminance + chroma).float() @ enlarge.T
     return torch.tanh(texture)
 
 
-def _top_layer(layers: list[_Layer], points: Tensor, frames: Tensor, pixel: float) -> Tensor:
-    """Index of the nearest layer that covers each image point `(N, P, 2)`; `(N, P)`."""
-    top = torch.zeros(points.shape[:2], dtype=torch.long)
-    for index, layer in enumerate(layers):
-        covered = layer.coverage(layer.to_own(points, frames), pixel) >= 0.5
-        top = torch.where(covered, index, top)
+@lru_cache
+def _bicubic(cells: int, side: int) -> Tensor:
+    """Bicubic enlargement of one axis as a matrix `(side, cells)`: faster than torch's own."""
+    # The width stays as it is, and so each unit vector shows its weights.
+    unit = torch.eye(cells)[None, None]
+    return F.interpolate(unit, (side, cells), mode="bicubic", align_corners=False)[0, 0]
+
+
+def _top_layer(layers: list[_Layer], own: list[Tensor], pixel: float) -> Tensor:
+    """Index `(N, P)` of the nearest layer that covers each point, given in every layer's own way.
+
+    Args:
+        layers: far to near.
+        own: the points in the own coordinates of each layer, `(N, P, 2)`.
+        pixel: side of a pixel in units.
+    """
+    top = torch.zeros(own[0].shape[:2], dtype=torch.long)
+    for index, (layer, points) in enumerate(zip(layers, own, strict=True)):
+        top = torch.where(layer.coverage(points, pixel) >= 0.5, index, top)
     return top
 
 
 def _composite(
-    layers: list[_Layer], points: Tensor, frames: Tensor, top: Tensor, pixel: float
+    layers: list[_Layer], own: list[Tensor], top: Tensor, pixel: float
 ) -> tuple[Tensor, Tensor]:
-    """Paints the layers from far to near: RGB `(N, 3, P)` and the inverse depth of the layer on top `(N, 1, P)`."""
-    video = torch.zeros(len(frames), 3, points.shape[1])
-    depth = torch.zeros(len(frames), 1, points.shape[1])
-    for index, layer in enumerate(layers):
-        own = layer.to_own(points, frames)
-        coverage = layer.coverage(own, pixel)[:, None]
-        video = video + coverage * (layer.color(own) - video)
-        depth = torch.where((top == index)[:, None], layer.depth(own)[:, None], depth)
+    """Paints the layers from far to near.
+
+    Returns:
+        RGB `(N, 3, P)`, and the inverse depth of the layer on top `(N, 1, P)`.
+    """
+    count, points = top.shape
+    video, depth = torch.zeros(count, 3, points), torch.zeros(count, 1, points)
+    for index, (layer, places) in enumerate(zip(layers, own, strict=True)):
+        coverage = layer.coverage(places, pixel)[:, None]
+        video = video + coverage * (layer.color(places) - video)
+        depth = torch.where((top == index)[:, None], layer.depth(places)[:, None], depth)
     return video, depth
 
 
 def _follow(
-    layers: list[_Layer], points: Tensor, top: Tensor, source: Tensor, target: Tensor
+    layers: list[_Layer],
+    own: list[Tensor],
+    points: Tensor,
+    top: Tensor,
+    source: Tensor,
+    target: Tensor,
 ) -> Tensor:
-    """Where the points `(N, P, 2)`, seen on layers `top` in the frames `source`, are in the frames `target`."""
+    """Where `points (N, P, 2)`, seen on layers `top` in frames `source`, are in `target`."""
     moved = points.clone()
-    for index, layer in enumerate(layers):
-        place = layer.to_image(layer.to_own(points, source), target)
-        moved = torch.where((top == index)[..., None], place, moved)
+    for index, (layer, places) in enumerate(zip(layers, own, strict=True)):
+        moved = torch.where((top == index)[..., None], layer.to_image(places, target), moved)
     # A frame maps onto itself exactly; the affine round trip would leave rounding errors there.
     return torch.where((source == target)[:, None, None], points, moved)

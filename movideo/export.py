@@ -1,0 +1,74 @@
+"""Stage checkpoints into one model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from movideo.checkpoint import Checkpoint
+from movideo.errors import UserError
+from movideo.pipeline import MoVideoPipeline
+
+NEEDED = ("DepthFlowDiffusion", "LatentVideoDiffusion")
+
+
+def build_pipeline(checkpoints: Sequence[str | Path]) -> MoVideoPipeline:
+    """Puts the stages together, with averaged weights.
+
+    Args:
+        checkpoints: one of each stage that is needed, in any order.
+
+    Raises:
+        UserError: a stage is missing or there twice, or the stages were trained over different
+            frozen parts.
+    """
+    stages: dict[str, Checkpoint] = {}
+    for path in checkpoints:
+        checkpoint = Checkpoint.read(path)
+        if checkpoint.stage in stages:
+            raise UserError(
+                f"{path}: a second checkpoint of {checkpoint.stage}; give one of each stage"
+            )
+        stages[checkpoint.stage] = checkpoint
+    for name in NEEDED:
+        if name not in stages:
+            raise UserError(
+                f"checkpoints: none of {name} among {', '.join(map(str, checkpoints))}; "
+                "add its .ckpt file"
+            )
+    motion, video = (stages[name] for name in NEEDED)
+    _check_same(motion, video, "image_encoder")
+    return MoVideoPipeline(
+        autoencoder=video.component("autoencoder"),
+        image_encoder=video.component("image_encoder"),
+        motion_unet=motion.component("unet"),
+        motion_scheduler=motion.component("noise_scheduler"),
+        motion_space=motion.component("motion_space"),
+        video_unet=video.component("unet"),
+        video_scheduler=video.component("noise_scheduler"),
+    )
+
+
+def export(checkpoints: Sequence[str | Path], folder: str | Path) -> None:
+    """Writes a model folder; from one checkpoint alone, a folder for each part that it trained.
+
+    Raises:
+        UserError: a checkpoint cannot be used.
+    """
+    if len(checkpoints) > 1:
+        build_pipeline(checkpoints).save_pretrained(folder)
+        return
+    checkpoint = Checkpoint.read(checkpoints[0])
+    for name, described in checkpoint.components.items():
+        if "pretrained" not in described and any(
+            key.startswith(f"{name}.") for key in checkpoint.state
+        ):
+            checkpoint.component(name).save_pretrained(Path(folder) / name)
+
+
+def _check_same(first: Checkpoint, second: Checkpoint, part: str) -> None:
+    if first.components[part]["fingerprint"] != second.components[part]["fingerprint"]:
+        raise UserError(
+            f"{second.path}: trained over another {part} than {first.path}; "
+            "train both over the same one"
+        )

@@ -1,0 +1,196 @@
+"""What every stage shares: parts, optimiser, weight average, checkpoint format."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.nn.modules.module import _IncompatibleKeys
+
+from movideo.checkpoint import (
+    FORMAT_VERSION,
+    Checkpoint,
+    check,
+    check_same,
+    describe,
+    load_strictly,
+)
+from movideo.errors import UserError
+from movideo.models.pretrained import PretrainedModule
+from stages.ema import WeightAverage
+from stages.schedules import WarmupCosine
+
+ParameterGroups = list[tuple[Iterator[nn.Parameter], float]]
+
+
+class Stage(L.LightningModule):
+    """A LightningModule of named parts, some trained and some frozen.
+
+    A subclass assigns its parts, calls `freeze_parts` for those it only uses, and lists in
+    `components` what inference needs.
+
+    Args:
+        optimizer: makes the optimiser from parameter groups.
+        lr_scheduler: makes the learning-rate schedule, stepped after every optimiser step.
+        ema_decay: decay of the weight average; None keeps none.
+        init_from: a checkpoint of the same stage to take the weights from, with a fresh optimiser.
+        allow_random: train over frozen parts that are randomly initialised.
+    """
+
+    def __init__(
+        self,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_scheduler: LRSchedulerCallable = WarmupCosine,
+        ema_decay: float | None = 0.9999,
+        init_from: str | None = None,
+        allow_random: bool = False,
+    ) -> None:
+        super().__init__()
+        self.make_optimizer = optimizer
+        self.make_lr_scheduler = lr_scheduler
+        self.average = None if ema_decay is None else WeightAverage(ema_decay)
+        self.init_from = init_from
+        self.allow_random = allow_random
+        self._frozen: tuple[str, ...] = ()
+        self.register_state_dict_post_hook(_drop_frozen)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_post_hook(_ignore_frozen)  # type: ignore[no-untyped-call]
+
+    # -------------------------------------------------------------------------------------- parts
+
+    def components(self) -> dict[str, object]:
+        """The parts that inference needs, by attribute name."""
+        raise NotImplementedError
+
+    def parameter_groups(self) -> ParameterGroups:
+        """Parameters to train, each group with the factor on its learning rate."""
+        return [((p for p in self.parameters() if p.requires_grad), 1.0)]
+
+    def freeze_parts(self, *names: str) -> None:
+        """Keeps parts out of training and out of checkpoints."""
+        self._frozen = names
+        for name in names:
+            getattr(self, name).eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> Stage:
+        """As in torch, but frozen parts stay in evaluation mode."""
+        super().train(mode)
+        for name in self._frozen:
+            getattr(self, name).eval()
+        return self
+
+    def setup(self, stage: str) -> None:
+        """Starts from another run's weights, and refuses to learn over random frozen parts.
+
+        Raises:
+            UserError: a frozen part is random, or `init_from` does not fit.
+        """
+        if self.init_from is not None and stage == "fit":
+            checkpoint = Checkpoint.read(self.init_from, type(self).__name__)
+            self._check_frozen(checkpoint.components, self.init_from)
+            load_strictly(self, checkpoint.weights(), self.init_from)
+        for name in self._frozen if stage == "fit" and not self.allow_random else ():
+            part = getattr(self, name)
+            if isinstance(part, PretrainedModule) and part.is_random:
+                raise UserError(
+                    f"model.{name}: frozen, but randomly initialised; name trained weights "
+                    f"(--model.{name}.pretrained embedded) or pass --model.allow_random true"
+                )
+
+    def _check_frozen(self, described: dict[str, Any], where: str) -> None:
+        """Refuses weights that were trained over other frozen parts than those here."""
+        for name in self._frozen:
+            part = getattr(self, name)
+            if isinstance(part, PretrainedModule) and "pretrained" in described.get(name, {}):
+                check_same(part, described[name], f"{where}: model.{name}")
+
+    # ----------------------------------------------------------------------------------- training
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """One optimiser; every group has its own multiple of the rate."""
+        groups = self.parameter_groups()
+        optimizer = self.make_optimizer([{"params": list(parameters)} for parameters, _ in groups])
+        for group, (_, factor) in zip(optimizer.param_groups, groups, strict=True):
+            group["lr"] = group["lr"] * factor
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": self.make_lr_scheduler(optimizer), "interval": "step"},
+        }
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Takes the step, then updates the average.
+
+        Here and not when the batch ends: callbacks that save checkpoints run before that.
+        """
+        super().optimizer_step(*args, **kwargs)
+        if self.average is not None:
+            self.average.update(self)
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Within it the stage computes with the averaged weights, if it keeps any."""
+        if self.average is None or not self.average.tensors:
+            yield
+            return
+        with self.average.applied(self):
+            yield
+
+    def picture_loggers(self) -> list[TensorBoardLogger]:
+        """Where this run's pictures go; without any, none need be made."""
+        return [logger for logger in self.loggers if isinstance(logger, TensorBoardLogger)]
+
+    def log_picture(self, name: str, picture: Tensor) -> None:
+        """Sends a picture `(3, H, W)` in [-1, 1] to TensorBoard, if that is where this run logs."""
+        for logger in self.picture_loggers():
+            logger.experiment.add_image(name, (picture.clamp(-1, 1) + 1) / 2, self.global_step)
+
+    # -------------------------------------------------------------------------------- checkpoints
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds what the parts can be built from again (see `movideo.checkpoint`)."""
+        checkpoint["format_version"] = FORMAT_VERSION
+        checkpoint["stage"] = type(self).__name__
+        with self.averaged_weights():  # the hash is that of the weights to go on with
+            checkpoint["components"] = {
+                name: describe(part, frozen=name in self._frozen)
+                for name, part in self.components().items()
+            }
+        checkpoint["ema"] = {} if self.average is None else self.average.tensors
+        checkpoint["ema_updates"] = 0 if self.average is None else self.average.updates
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes weights and average back.
+
+        Raises:
+            UserError: the checkpoint is another stage's, was trained over other frozen parts, or
+                its weights do not fit.
+        """
+        path = str(self.trainer.ckpt_path)
+        check(checkpoint, path, type(self).__name__)
+        self._check_frozen(checkpoint["components"], path)
+        load_strictly(self, checkpoint["state_dict"], path)  # Lightning's own would not explain
+        if self.average is not None:
+            self.average.tensors = dict(checkpoint["ema"])
+            self.average.updates = checkpoint["ema_updates"]
+
+
+def _drop_frozen(module: nn.Module, state: dict[str, Tensor], prefix: str, _: object) -> None:
+    assert isinstance(module, Stage)
+    for key in [key for key in state if key.removeprefix(prefix).startswith(_prefixes(module))]:
+        del state[key]
+
+
+def _ignore_frozen(module: nn.Module, incompatible: _IncompatibleKeys) -> None:
+    assert isinstance(module, Stage)
+    missing = incompatible.missing_keys
+    missing[:] = [key for key in missing if not key.startswith(_prefixes(module))]
+
+
+def _prefixes(stage: Stage) -> tuple[str, ...]:
+    return tuple(f"{name}." for name in stage._frozen)

@@ -1,0 +1,117 @@
+"""Stage 1: depth and both flows from one image (MoVideo Eq. 6 to 10)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import MeanMetric, MetricCollection
+
+from movideo.metrics import DepthError, EndPointError, FlowCosine
+from movideo.models.motion_space import CHANNELS, Motion, MotionSpace
+from movideo.ops import normalize_flow, resize_flow
+from movideo.pictures import label_motion, motion_sheet
+from movideo.video.batch import ClipBatch
+from stages.diffusion import DiffusionStage
+
+
+class DepthFlowDiffusion(DiffusionStage):
+    """Generates a clip's depth and flows from its key frame.
+
+    Args:
+        motion_grid: `(h, w)` that motion is generated on; stage 2's latent grid, doubled until both
+            sides reach 32, is the usual choice.
+        train_image_encoder: train the image encoder too, as the run that makes the embedded one
+            does.
+        kwargs: see `DiffusionStage`.
+    """
+
+    def __init__(
+        self,
+        motion_grid: tuple[int, int] = (32, 32),
+        train_image_encoder: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.motion_space: MotionSpace = MotionSpace(motion_grid)
+        if not train_image_encoder:
+            self.freeze_parts("image_encoder")
+        self.metrics = MetricCollection(
+            {
+                "end_point_error": EndPointError(),
+                "end_point_error_still": EndPointError(),
+                "flow_cosine": FlowCosine(),
+                "depth_error": DepthError(),
+            },
+            compute_groups=False,  # each is updated with fields of its own
+        )
+        self.scale_error = MeanMetric(nan_strategy="ignore")
+
+    def components(self) -> dict[str, object]:
+        """The network, its scheduler, and the space it works in."""
+        return {
+            "unet": self.unet,
+            "image_encoder": self.image_encoder,
+            "noise_scheduler": self.noise_scheduler,
+            "motion_space": self.motion_space,
+        }
+
+    def setup(self, stage: str) -> None:
+        """Measures the spread of the training labels, once, before the first step."""
+        super().setup(stage)
+        if stage == "fit":
+            statistics = self.trainer.datamodule.label_statistics(self.motion_space.grid)  # type: ignore[attr-defined]
+            self.motion_space = MotionSpace(
+                self.motion_space.grid, statistics.depth_std, statistics.flow_std
+            )
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes back the spread that the weights were trained with."""
+        super().on_load_checkpoint(checkpoint)
+        self.motion_space = MotionSpace.from_config(
+            checkpoint["components"]["motion_space"]["config"]
+        )
+
+    def target(self, batch: ClipBatch) -> Tensor:
+        """Normalised depth and flows on the motion grid, `(B, F, 5, h, w)`."""
+        return self.motion_space.encode(batch["depth"], batch["flow_i2v"], batch["flow_v2i"])
+
+    def generate(self, batch: ClipBatch) -> Motion:
+        """Motion at the clips' resolution, from their key frames and fps alone."""
+        sample = self.sample(batch, None, CHANNELS, self.motion_space.grid)
+        height, width = batch["video"].shape[-2:]
+        return self.motion_space.decode(sample, batch["key_index"], (height, width))
+
+    def draw(self, batch: ClipBatch) -> None:
+        """One sheet a clip: the label's motion and the generated one."""
+        generated = self.generate(batch)
+        for i in range(len(batch["video"])):
+            self.log_picture(f"val/motion_{i}", motion_sheet(batch, generated, i))
+
+    def test_step(self, batch: ClipBatch, batch_idx: int) -> None:
+        """Errors of generated motion (beside no motion), and of the scale that Eq. 10 recovers."""
+        with self.averaged_weights():
+            generated = self.generate(batch)
+        true = label_motion(batch)
+        self._measure("end_point_error", generated.flow_i2v, true.flow_i2v)
+        self._measure("end_point_error_still", torch.zeros_like(true.flow_i2v), true.flow_i2v)
+        self._measure("flow_cosine", generated.flow_i2v, true.flow_i2v)
+        self._measure("depth_error", generated.depth, true.depth)
+        self.scale_error.update(self._scale_errors(batch))
+        self.log("test/scale_error", self.scale_error, batch_size=len(generated.depth))
+
+    def _measure(self, name: str, prediction: Tensor, label: Tensor) -> None:
+        metric = self.metrics[name]
+        metric.update(prediction, label)
+        self.log(f"test/{name}", metric, batch_size=len(prediction))
+
+    def _scale_errors(self, batch: ClipBatch) -> Tensor:
+        """Relative error `(B,)` of the recovered scale on the label's motion; NaN without any."""
+        grid = self.motion_space.grid
+        *_, true = normalize_flow(
+            resize_flow(batch["flow_i2v"], grid), resize_flow(batch["flow_v2i"], grid)
+        )
+        decoded = self.motion_space.decode(self.target(batch), batch["key_index"], grid)
+        *_, found = normalize_flow(decoded.flow_i2v, decoded.flow_v2i)
+        return (found - true).abs() / true.where(true > 0, torch.nan)

@@ -1,0 +1,182 @@
+"""What stages 1 and 2 share: one denoising step, its randomness, and sampling."""
+
+from __future__ import annotations
+
+import torch
+from diffusers import SchedulerMixin
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+
+from movideo.diffusion import (
+    ClassifierFreeGuidance,
+    Denoiser,
+    Guidance,
+    LossWeighting,
+    SampleRandomness,
+    UniformWeighting,
+    check_scheduler,
+    diffusion_loss,
+    drop_mask,
+    num_train_timesteps,
+)
+from movideo.models import ImageEncoder, SpatioTemporalUNet
+from movideo.pictures import key_frames
+from movideo.video.batch import ClipBatch
+from stages.base import Stage
+from stages.randomness import sample_generator
+from stages.schedules import WarmupCosine
+
+
+class DiffusionStage(Stage):
+    """Trains a UNet to denoise clips, given the key frame's tokens and fps (MoVideo Eq. 5).
+
+    A subclass says what is denoised (`target`) and what is concatenated to it (`condition`).
+
+    Args:
+        unet: the denoising network, trained here.
+        image_encoder: gives the key frame's tokens.
+        noise_scheduler: a diffusers scheduler: noise levels, prediction type, and the solver at
+            inference.
+        weighting: of the loss over noise levels.
+        guidance: of the samples drawn at validation and test.
+        token_drop: probability that a clip is trained without tokens, for classifier-free guidance.
+        num_inference_steps: of the samples drawn at validation and test.
+        pictures: clips of the first validation batch that are sampled and drawn.
+        seed: of noise, timesteps and drops.
+        optimizer: see `Stage`.
+        lr_scheduler: see `Stage`.
+        ema_decay: see `Stage`.
+        init_from: see `Stage`.
+        allow_random: see `Stage`.
+    """
+
+    def __init__(
+        self,
+        unet: SpatioTemporalUNet,
+        image_encoder: ImageEncoder,
+        noise_scheduler: SchedulerMixin,
+        weighting: LossWeighting | None = None,
+        guidance: Guidance | None = None,
+        token_drop: float = 0.1,
+        num_inference_steps: int = 50,
+        pictures: int = 2,
+        seed: int = 0,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_scheduler: LRSchedulerCallable = WarmupCosine,
+        ema_decay: float | None = 0.9999,
+        init_from: str | None = None,
+        allow_random: bool = False,
+    ) -> None:
+        super().__init__(optimizer, lr_scheduler, ema_decay, init_from, allow_random)
+        check_scheduler(noise_scheduler)
+        self.unet = unet
+        self.image_encoder = image_encoder
+        self.noise_scheduler = noise_scheduler
+        self.weighting = weighting or UniformWeighting()
+        self.guidance = guidance or ClassifierFreeGuidance()
+        self.token_drop = token_drop
+        self.num_inference_steps = num_inference_steps
+        self.pictures = pictures
+        self.seed = seed
+
+    # ------------------------------------------------------------------------------ to be defined
+
+    def target(self, batch: ClipBatch) -> Tensor:
+        """What is denoised, `(B, F, C, h, w)`."""
+        raise NotImplementedError
+
+    def condition(self, batch: ClipBatch, randomness: SampleRandomness | None) -> Tensor | None:
+        """What is concatenated to the noisy target, `(B, F, C', h, w)`.
+
+        Args:
+            batch: clips with labels.
+            randomness: decides what training leaves out; None leaves nothing out.
+        """
+        return None
+
+    # ----------------------------------------------------------------------------------- training
+
+    def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
+        """Denoises at random timesteps, with conditions dropped at random."""
+        randomness = self._training_randomness(batch, batch_idx)
+        dropped = drop_mask(randomness.uniform("tokens", self.device), self.token_drop)
+        loss = self._denoising_loss(
+            batch, randomness, self.condition(batch, randomness), dropped
+        ).mean()
+        self.log("train/loss", loss.detach(), prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
+        """The same loss with nothing dropped, noise and timestep fixed for each clip.
+
+        Of the first batch also pictures.
+        """
+        randomness = SampleRandomness.of_samples(self.seed, batch["name"])
+        with self.averaged_weights():
+            loss = self._denoising_loss(
+                batch, randomness, self.condition(batch, None), dropped=None
+            )
+            self.log("val/loss", loss.mean(), batch_size=len(loss), sync_dist=True, prog_bar=True)
+            shown = self.pictures if self.picture_loggers() else 0
+            if batch_idx == 0 and shown and self.global_rank == 0:
+                self.draw({k: v[:shown] for k, v in batch.items()})  # type: ignore[arg-type,index]
+
+    def draw(self, batch: ClipBatch) -> None:
+        """Samples the clips and logs pictures of them beside the truth."""
+        raise NotImplementedError
+
+    def _denoising_loss(
+        self,
+        batch: ClipBatch,
+        randomness: SampleRandomness,
+        condition: Tensor | None,
+        dropped: Tensor | None,
+    ) -> Tensor:
+        """Eq. 5, one value a clip."""
+        clean = self.target(batch)
+        return diffusion_loss(
+            self.denoiser(batch, condition).bind(dropped),
+            clean,
+            noise=randomness.noise(clean.shape[1:], device=self.device),
+            timesteps=randomness.timesteps(
+                num_train_timesteps(self.noise_scheduler), device=self.device
+            ),
+            scheduler=self.noise_scheduler,
+            weighting=self.weighting,
+        )
+
+    def _training_randomness(self, batch: ClipBatch, batch_idx: int) -> SampleRandomness:
+        """Draws by each clip's place in the global batch, whatever the ranks and the accumulation.
+
+        Rank r of W holds places r, r + W, r + 2 W of the epoch's order, as `DistributedSampler`
+        deals them out.
+        """
+        local = len(batch["video"])
+        first = batch_idx % self.trainer.accumulate_grad_batches * local
+        places = [(first + i) * self.trainer.world_size + self.global_rank for i in range(local)]
+        return SampleRandomness.of_training(self.seed, self.global_step, places)
+
+    # ----------------------------------------------------------------------------------- sampling
+
+    def denoiser(self, batch: ClipBatch, condition: Tensor | None) -> Denoiser:
+        """The network with everything bound that this batch's key frames say."""
+        return Denoiser(
+            self.unet,
+            tokens=self.image_encoder(key_frames(batch["video"], batch["key_index"])),
+            fps=batch["fps"],
+            key_index=batch["key_index"],
+            condition=condition,
+        )
+
+    def sample(
+        self, batch: ClipBatch, condition: Tensor | None, channels: int, size: tuple[int, int]
+    ) -> Tensor:
+        """Draws samples `(B, F, channels, *size)`, each a function of seed and clip name."""
+        count, frames = batch["video"].shape[:2]
+        return self.denoiser(batch, condition).sample(
+            self.noise_scheduler,
+            (count, frames, channels, *size),
+            guidance=self.guidance,
+            num_inference_steps=self.num_inference_steps,
+            generator=[sample_generator(self.seed, name) for name in batch["name"]],
+        )

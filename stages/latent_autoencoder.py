@@ -1,0 +1,137 @@
+"""Stage 0: the latent autoencoder, for those who bring no pretrained one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torchmetrics import MetricCollection
+from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
+
+from movideo.models import VideoAutoencoder
+from movideo.video.batch import ClipBatch
+from movideo.video.contact_sheet import contact_sheet
+from stages.base import Stage
+from stages.schedules import WarmupCosine
+
+VARIANCE_MOMENTUM = 0.98  # the latent's spread, over about the last fifty steps
+
+
+class LatentAutoencoder(Stage):
+    """Trains an `AutoencoderKL` on single frames and measures its latent's scale.
+
+    Args:
+        autoencoder: trained here.
+        reconstruction: the pixel loss, of decoded and true frames `(N, 3, H, W)` in [-1, 1].
+        kl_weight: weight of the posterior's divergence from a standard normal, summed over the
+            latent.
+        optimizer: see `Stage`.
+        lr_scheduler: see `Stage`.
+        init_from: see `Stage`.
+    """
+
+    latent_variance: Tensor
+
+    def __init__(
+        self,
+        autoencoder: VideoAutoencoder,
+        reconstruction: nn.Module | None = None,
+        kl_weight: float = 1e-6,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_scheduler: LRSchedulerCallable = WarmupCosine,
+        init_from: str | None = None,
+    ) -> None:
+        super().__init__(optimizer, lr_scheduler, ema_decay=None, init_from=init_from)
+        self.autoencoder = autoencoder
+        self.reconstruction = reconstruction or nn.L1Loss()
+        self.kl_weight = kl_weight
+        self.register_buffer("latent_variance", torch.tensor(float("nan")))
+        self.metrics = MetricCollection(
+            {
+                "psnr": PeakSignalNoiseRatio(
+                    data_range=(-1.0, 1.0), reduction="elementwise_mean", dim=(1, 2, 3)
+                ),
+                "ssim": StructuralSimilarityIndexMeasure(data_range=(-1.0, 1.0)),
+            }
+        )
+
+    def components(self) -> dict[str, object]:
+        """The autoencoder."""
+        return {"autoencoder": self.autoencoder}
+
+    def _step(self, batch: ClipBatch, posterior_noise: bool) -> dict[str, Tensor]:
+        """The loss and its terms, keyed for the log."""
+        frames = batch["video"].flatten(0, 1)
+        posterior = self.autoencoder.posterior(frames)
+        latents = posterior.sample() if posterior_noise else posterior.mode()
+        pixel = self.reconstruction(self.autoencoder.model.decode(latents).sample, frames)
+        kl = posterior.kl().mean()
+        if posterior_noise:
+            self._measure_scale(posterior.mode().detach())
+        return {"loss": pixel + self.kl_weight * kl, "reconstruction": pixel, "kl": kl}
+
+    @torch.no_grad()
+    def _measure_scale(self, latents: Tensor) -> None:
+        variance = self.trainer.strategy.reduce(latents.float().var(), reduce_op="mean")
+        # Ramped as the weight average is: an untrained encoder's spread is soon forgotten.
+        momentum = min(VARIANCE_MOMENTUM, (1 + self.global_step) / (10 + self.global_step))
+        known = self.latent_variance.isfinite()
+        self.latent_variance = variance.lerp(
+            torch.where(known, self.latent_variance, variance), momentum
+        )
+
+    def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
+        """One step on every frame of the batch."""
+        terms = self._step(batch, posterior_noise=True)
+        self.log_dict(
+            {f"train/{name}": value.detach() for name, value in terms.items()}, prog_bar=True
+        )
+        return terms["loss"]
+
+    def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
+        """The loss without the posterior's noise, PSNR and SSIM; pictures of the first batch."""
+        size = len(batch["video"])
+        terms = self._step(batch, posterior_noise=False)
+        self.log_dict(
+            {f"val/{name}": value for name, value in terms.items()}, batch_size=size, sync_dist=True
+        )
+        reconstructed = self._evaluate(batch, "val")
+        if batch_idx == 0:
+            self.log_picture("val/reconstruction", _pairs(batch["video"], reconstructed))
+
+    def test_step(self, batch: ClipBatch, batch_idx: int) -> None:
+        """PSNR and SSIM of reconstructions."""
+        self._evaluate(batch, "test")
+
+    def _evaluate(self, batch: ClipBatch, split: str) -> Tensor:
+        video = batch["video"]
+        reconstructed = self.autoencoder.decode(self.autoencoder.encode(video)).clamp(-1, 1)
+        self.metrics.update(reconstructed.flatten(0, 1), video.flatten(0, 1))
+        self.log_dict(
+            {f"{split}/{name}": metric for name, metric in self.metrics.items()},
+            batch_size=len(video),
+        )
+        return reconstructed
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Stores 1 / standard deviation of the latent as the autoencoder's `scaling_factor`."""
+        if self.latent_variance.isfinite():
+            self.autoencoder.scaling_factor = float(self.latent_variance.rsqrt())
+        super().on_save_checkpoint(checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the measured `scaling_factor` back."""
+        super().on_load_checkpoint(checkpoint)
+        self.autoencoder.scaling_factor = checkpoint["components"]["autoencoder"]["config"][
+            "scaling_factor"
+        ]
+
+
+def _pairs(video: Tensor, reconstructed: Tensor) -> Tensor:
+    """The middle frame of each clip above its reconstruction."""
+    middle = video.shape[1] // 2
+    return contact_sheet(
+        {"truth": video[:, middle], "reconstruction": reconstructed[:, middle]}, columns=8
+    )

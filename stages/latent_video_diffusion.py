@@ -1,0 +1,139 @@
+"""Stage 2: the latent video under given motion (MoVideo Eq. 11 to 13)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from movideo.diffusion import SampleRandomness, drop_mask
+from movideo.metrics import MaskedPSNR
+from movideo.models import FrameDecoder, VideoAutoencoder, VideoDecoder
+from movideo.models.condition import MotionCondition, motion_condition
+from movideo.ops import motion_grid_size, resize_flow
+from movideo.pictures import key_frames, label_motion, video_sheet
+from movideo.video.batch import ClipBatch
+from stages.base import ParameterGroups
+from stages.diffusion import DiffusionStage
+from stages.generation_metrics import GenerationMetrics
+
+
+class LatentVideoDiffusion(DiffusionStage):
+    """Generates the latent video of a key frame under depth, warped latent and visible mask.
+
+    Args:
+        autoencoder: frozen.
+        motion_grid: `(h, w)` of stage 1; by default the latent's, doubled until both sides reach
+            32.
+        warped_latent_drop: probability that a clip is trained without the warped latent, so that
+            the network does not copy the flow's mistakes. The mask stays.
+        coarse_motion: probability that a clip is trained on motion passed through the motion grid,
+            as generated motion is.
+        spatial_lr_factor: the learning rate of layers that come from a pretrained 2-D network, as a
+            share of the others'.
+        kwargs: see `DiffusionStage`.
+    """
+
+    def __init__(
+        self,
+        autoencoder: VideoAutoencoder,
+        motion_grid: tuple[int, int] | None = None,
+        warped_latent_drop: float = 0.5,
+        coarse_motion: float = 0.5,
+        spatial_lr_factor: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.autoencoder = autoencoder
+        self.decoder: VideoDecoder = FrameDecoder(autoencoder)
+        self.motion_grid = motion_grid
+        self.warped_latent_drop = warped_latent_drop
+        self.coarse_motion = coarse_motion
+        self.spatial_lr_factor = spatial_lr_factor
+        self.freeze_parts("image_encoder", "autoencoder", "decoder")
+        self.metrics = GenerationMetrics()
+        self.ceiling = MaskedPSNR()
+
+    def components(self) -> dict[str, object]:
+        """The network, its scheduler, and what it was trained over."""
+        return {
+            "unet": self.unet,
+            "image_encoder": self.image_encoder,
+            "noise_scheduler": self.noise_scheduler,
+            "autoencoder": self.autoencoder,
+        }
+
+    def parameter_groups(self) -> ParameterGroups:
+        """Layers of the 2-D network at a share of the learning rate, new ones at the full rate."""
+        return [
+            (self.unet.spatial_parameters(), self.spatial_lr_factor),
+            (self.unet.new_parameters(), 1.0),
+        ]
+
+    def target(self, batch: ClipBatch) -> Tensor:
+        """The latent video, `(B, F, c, h, w)`."""
+        with torch.no_grad():
+            return self.autoencoder.encode(batch["video"])
+
+    def motion_condition(self, batch: ClipBatch, coarse: Tensor | None) -> MotionCondition:
+        """The condition under the label's motion, through the motion grid where `coarse (B,)`."""
+        size = (batch["video"].shape[-2], batch["video"].shape[-1])
+        with torch.no_grad():
+            key_latent = self.autoencoder.encode(
+                key_frames(batch["video"], batch["key_index"])[:, None]
+            )[:, 0]
+        grid = self.motion_grid or motion_grid_size(self.autoencoder.latent_size(size))
+        return motion_condition(
+            batch["depth"],
+            batch["flow_i2v"],
+            batch["flow_v2i"],
+            key_latent,
+            size=size,
+            motion_grid=grid,
+            coarse=coarse,
+        )
+
+    def condition(self, batch: ClipBatch, randomness: SampleRandomness | None) -> Tensor:
+        """Depth, warped latent and mask, `(B, F, 1 + c + 1, h, w)`."""
+        if randomness is None:
+            return self.motion_condition(batch, coarse=None).channels()
+        coarse = drop_mask(randomness.uniform("coarse", self.device), self.coarse_motion)
+        dropped = drop_mask(
+            randomness.uniform("warped latent", self.device), self.warped_latent_drop
+        )
+        return self.motion_condition(batch, coarse).without_warped_latent(dropped).channels()
+
+    def generate(self, batch: ClipBatch) -> Tensor:
+        """The video `(B, F, 3, H, W)` under the label's motion."""
+        height, width = batch["video"].shape[-2:]
+        latent_size = self.autoencoder.latent_size((height, width))
+        condition = self.condition(batch, None)
+        latents = self.sample(batch, condition, self.autoencoder.latent_channels, latent_size)
+        return self._decode(latents, batch)
+
+    def _decode(self, latents: Tensor, batch: ClipBatch) -> Tensor:
+        """Latents of the clips as a video in [-1, 1]."""
+        size = (batch["video"].shape[-2], batch["video"].shape[-1])
+        flow_i2v = resize_flow(batch["flow_i2v"], size)  # labels may lie on a smaller grid
+        video: Tensor = self.decoder(latents, flow_i2v, batch["key_index"])
+        return video.clamp(-1, 1)
+
+    def draw(self, batch: ClipBatch) -> None:
+        """One sheet a clip: truth, motion, mask, warped key frame and result."""
+        generated = self.generate(batch)
+        for i in range(len(generated)):
+            self.log_picture(f"val/video_{i}", video_sheet(batch, generated, i))
+
+    def test_step(self, batch: ClipBatch, batch_idx: int) -> None:
+        """Videos under the label's motion, beside no network at all, and what decoding allows."""
+        with self.averaged_weights():
+            generated = self.generate(batch)
+        self.metrics.update(batch, generated, label_motion(batch))
+        self.ceiling.update(self._decode(self.target(batch), batch), batch["video"])
+        self.log("test/psnr_reconstructed", self.ceiling, batch_size=len(generated))
+
+    def on_test_epoch_end(self) -> None:
+        """Reports the figures of all test clips."""
+        self.log_dict({f"test/{name}": value for name, value in self.metrics.compute().items()})
+        self.metrics.reset()

@@ -1,0 +1,182 @@
+"""What all stages share, shown on stage 2: freezing, groups, average, checkpoints, resuming."""
+
+import copy
+
+import pytest
+import torch
+
+from movideo.checkpoint import FORMAT_VERSION, Checkpoint
+from movideo.errors import UserError
+from stages import DepthFlowDiffusion, LatentVideoDiffusion
+from tests.stages.parts import (
+    ClipData,
+    TrainingLosses,
+    autoencoder,
+    image_encoder,
+    motion_parts,
+    trainer,
+    video_parts,
+)
+
+
+def fit(stage, folder, steps, ckpt_path=None, **options):
+    losses = TrainingLosses()
+    runner = trainer(folder, steps, callbacks=[losses], **options)
+    # One batch an epoch: Lightning starts a loader anew when it resumes, wherever it had stopped.
+    runner.fit(stage, datamodule=ClipData(2), ckpt_path=ckpt_path)
+    path = folder / f"{steps}.ckpt"
+    runner.save_checkpoint(path)
+    return losses.values, path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """Stage 2 after three steps, with its frozen parts as they were before, and its checkpoint."""
+    stage = LatentVideoDiffusion(**video_parts())
+    before = {
+        name: copy.deepcopy(getattr(stage, name).state_dict())
+        for name in ("autoencoder", "image_encoder", "unet")
+    }
+    losses, path = fit(stage, tmp_path_factory.mktemp("trained"), 3)
+    return stage, before, losses, path
+
+
+def test_frozen_parts_do_not_change_and_trained_ones_do(trained):
+    stage, before, _, _ = trained
+    for name in ("autoencoder", "image_encoder"):
+        for key, value in getattr(stage, name).state_dict().items():
+            assert torch.equal(value, before[name][key])
+    assert any(
+        not torch.equal(value, before["unet"][key])
+        for key, value in stage.unet.state_dict().items()
+    )
+    assert not stage.autoencoder.training
+    assert not stage.image_encoder.training
+
+
+def test_checkpoint_holds_what_parts_are_built_from_and_no_frozen_weights(trained):
+    stage, _, _, path = trained
+    content = torch.load(path, weights_only=True)
+    assert content["format_version"] == FORMAT_VERSION
+    assert content["stage"] == "LatentVideoDiffusion"
+    assert set(content["components"]) == {"unet", "image_encoder", "noise_scheduler", "autoencoder"}
+    assert content["ema_updates"] == 3
+    assert set(content["ema"]) == {f"unet.{name}" for name, _ in stage.unet.named_parameters()}
+    assert all(key.startswith("unet.") for key in content["state_dict"])
+    described = content["components"]["autoencoder"]
+    assert described["pretrained"] is None
+    assert described["fingerprint"] == stage.autoencoder.fingerprint()
+
+
+def test_component_has_the_averaged_weights(trained):
+    stage, _, _, path = trained
+    unet = Checkpoint.read(path, "LatentVideoDiffusion").component("unet")
+    raw = dict(stage.unet.named_parameters())
+    for name, value in unet.named_parameters():
+        assert torch.equal(value, stage.average.tensors[f"unet.{name}"])
+    assert any(not torch.equal(value, raw[name]) for name, value in unet.named_parameters())
+
+
+def test_averaged_weights_are_used_and_given_back(trained):
+    stage, *_ = trained
+    name, parameter = next(iter(stage.named_parameters()))
+    raw = parameter.detach().clone()
+    with stage.averaged_weights():
+        assert torch.equal(parameter, stage.average.tensors[name])
+    assert torch.equal(parameter, raw)
+
+
+def test_resuming_continues_as_if_never_stopped(trained, tmp_path):
+    _, _, first, path = trained
+    whole = LatentVideoDiffusion(**video_parts())
+    expected, _ = fit(whole, tmp_path, 6)
+    resumed = LatentVideoDiffusion(**video_parts(unet=copy.deepcopy(trained[0].unet)))
+    rest, _ = fit(resumed, tmp_path, 6, ckpt_path=path)
+    assert first + rest == expected  # to the bit: same draws, same arithmetic
+    assert resumed.average.updates == whole.average.updates == 6
+    for name, value in whole.average.tensors.items():
+        assert torch.equal(resumed.average.tensors[name], value)
+
+
+def test_checkpoint_callback_sees_the_average_of_its_step(tmp_path):
+    from lightning.pytorch.callbacks import ModelCheckpoint
+
+    callback = ModelCheckpoint(tmp_path, every_n_train_steps=2, save_top_k=-1)
+    stage = LatentVideoDiffusion(**video_parts())
+    runner = trainer(tmp_path, 2, callbacks=[callback], enable_checkpointing=True)
+    runner.fit(stage, datamodule=ClipData())
+    content = torch.load(callback.best_model_path or next(tmp_path.glob("*.ckpt")))
+    assert content["global_step"] == content["ema_updates"] == 2
+
+
+def test_init_from_takes_the_average_and_nothing_else(trained, tmp_path):
+    stage, _, _, path = trained
+    fresh = LatentVideoDiffusion(**video_parts(init_from=str(path)))
+    runner = trainer(tmp_path, 0)
+    runner.fit(fresh, datamodule=ClipData())
+    for name, parameter in fresh.named_parameters():
+        if name.startswith("unet."):
+            assert torch.equal(parameter, stage.average.tensors[name])
+    assert runner.global_step == 0
+    assert not any(optimizer.state for optimizer in runner.optimizers)
+    assert fresh.average.updates == 0
+
+
+@pytest.mark.parametrize("way", ["init_from", "ckpt_path"])
+def test_another_stages_checkpoint_is_named(trained, tmp_path, way):
+    path = str(trained[3])
+    other = DepthFlowDiffusion(**motion_parts(init_from=path if way == "init_from" else None))
+    with pytest.raises(UserError, match=f"{path}.*LatentVideoDiffusion, not of DepthFlowDiffusion"):
+        trainer(tmp_path, 4).fit(
+            other, datamodule=ClipData(), ckpt_path=path if way == "ckpt_path" else None
+        )
+
+
+def test_another_frozen_part_is_refused(trained, tmp_path):
+    other = autoencoder()
+    other.scaling_factor = 3.0
+    stage = LatentVideoDiffusion(**video_parts(autoencoder=other))
+    with pytest.raises(UserError, match=r"3\.ckpt: model\.autoencoder: not the VideoAutoencoder"):
+        trainer(tmp_path, 4).fit(stage, datamodule=ClipData(), ckpt_path=str(trained[3]))
+
+
+@pytest.mark.parametrize("way", ["init_from", "ckpt_path"])
+def test_keys_that_do_not_fit_are_named(trained, tmp_path, way):
+    content = torch.load(trained[3])
+    for weights in (content["state_dict"], content["ema"]):
+        weights["unet.surplus"] = weights.pop("unet.null_token")
+    path = str(tmp_path / "other.ckpt")
+    torch.save(content, path)
+    stage = LatentVideoDiffusion(**video_parts(init_from=path if way == "init_from" else None))
+    with pytest.raises(UserError, match=r"other\.ckpt.*null_token.*surplus"):
+        trainer(tmp_path, 4).fit(
+            stage, datamodule=ClipData(), ckpt_path=path if way == "ckpt_path" else None
+        )
+
+
+def test_training_over_random_frozen_parts_is_refused(tmp_path):
+    stage = LatentVideoDiffusion(**video_parts(allow_random=False))
+    with pytest.raises(UserError, match=r"model\.image_encoder.*randomly initialised"):
+        trainer(tmp_path, 1).fit(stage, datamodule=ClipData())
+
+
+def test_learning_rate_groups_hold_old_and_new_parameters():
+    stage = LatentVideoDiffusion(
+        **video_parts(optimizer=lambda groups: torch.optim.AdamW(groups, lr=0.5))
+    )
+    optimizer = stage.configure_optimizers()["optimizer"]
+    names = {id(parameter): name for name, parameter in stage.unet.named_parameters()}
+    old, new = ({names[id(p)] for p in group["params"]} for group in optimizer.param_groups)
+    assert old == {f"spatial.{name}" for name, _ in stage.unet.spatial.named_parameters()}
+    assert new == set(names.values()) - old
+    assert [group["lr"] for group in optimizer.param_groups] == [0.05, 0.5]
+
+
+def test_trained_encoder_is_kept_and_hashed_as_it_goes_on(tmp_path):
+    stage = DepthFlowDiffusion(**motion_parts(train_image_encoder=True))
+    _, path = fit(stage, tmp_path, 2)
+    checkpoint = Checkpoint.read(path)
+    encoder = checkpoint.component("image_encoder")
+    assert not encoder.is_random
+    assert encoder.fingerprint() == checkpoint.components["image_encoder"]["fingerprint"]
+    assert encoder.fingerprint() != image_encoder().fingerprint()

@@ -1,0 +1,53 @@
+import pytest
+import torch
+
+from movideo.checkpoint import Checkpoint
+from stages import LatentAutoencoder
+from tests.stages.parts import ClipData, autoencoder, batch, trainer
+
+
+def test_scaling_factor_brings_the_latent_to_unit_variance(tmp_path):
+    stage = LatentAutoencoder(
+        autoencoder(), optimizer=lambda groups: torch.optim.AdamW(groups, lr=1e-5)
+    )
+    runner = trainer(tmp_path, 12)
+    runner.fit(stage, datamodule=ClipData())
+    runner.save_checkpoint(tmp_path / "a.ckpt")
+    part = Checkpoint.read(tmp_path / "a.ckpt", "LatentAutoencoder").component("autoencoder")
+    clips = torch.cat([b["video"] for b in ClipData().train_dataloader()])
+    with torch.no_grad():
+        raw = part.encode(clips) / part.scaling_factor
+    # at this rate the encoder hardly changes; batches of two clips differ in spread by some percent
+    assert part.scaling_factor == pytest.approx(1 / raw.std().item(), rel=0.05)
+    assert part.scaling_factor != autoencoder().scaling_factor
+    assert not part.is_random
+
+    resumed = LatentAutoencoder(autoencoder())
+    trainer(tmp_path, 12).test(
+        resumed, datamodule=ClipData(), ckpt_path=tmp_path / "a.ckpt", verbose=False
+    )
+    assert resumed.autoencoder.scaling_factor == part.scaling_factor
+
+
+def test_validation_figures_are_those_of_the_reconstruction(tmp_path):
+    stage = LatentAutoencoder(autoencoder()).eval()
+    found = trainer(tmp_path, 1, limit_val_batches=1).validate(stage, ClipData(), verbose=False)[0]
+    video = batch(2)["video"]
+    with torch.no_grad():
+        decoded = stage.autoencoder.decode(stage.autoencoder.encode(video))
+    squares = (decoded.clamp(-1, 1) - video).square().flatten(0, 1).flatten(1).mean(1)
+    # per frame, then averaged; the range of 2 makes the 4
+    assert found["val/psnr"] == pytest.approx(
+        (10 * torch.log10(4 / squares)).mean().item(), abs=1e-3
+    )
+    assert found["val/reconstruction"] == pytest.approx(
+        (decoded - video).abs().mean().item(), rel=1e-4
+    )
+
+
+def test_posterior_noise_and_divergence_are_in_the_training_loss(tmp_path):
+    heavy = LatentAutoencoder(autoencoder(), kl_weight=1.0)
+    found = trainer(tmp_path, 1, limit_val_batches=1).validate(heavy, ClipData(), verbose=False)[0]
+    total = found["val/reconstruction"] + found["val/kl"]
+    assert found["val/loss"] == pytest.approx(total, rel=1e-5)
+    assert found["val/kl"] > 0
