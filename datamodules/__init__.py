@@ -1,0 +1,5 @@
+"""LightningDataModules."""
+
+from datamodules.video_clips import VideoClipDataModule
+
+__all__ = ["VideoClipDataModule"]

@@ -1,0 +1,115 @@
+"""`movideo fit`, `validate`, `test` and `predict`: LightningCLI over stages and the data module."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from datamodules import VideoClipDataModule
+from movideo.checkpoint import Checkpoint
+from movideo.cli.configs import shipped_config, shipped_configs
+from movideo.cli.parser import StageArgumentParser, telling
+from movideo.errors import UserError
+from movideo.video.write import whole_file
+
+KEYWORDS = ("last", "best", "hpc", "registry")  # what `--ckpt_path` may be besides a file
+# What Lightning tells people who write code for it; nobody who runs the command can act on it.
+NOT_FOR_USERS = (
+    r".*isinstance\(treespec, LeafSpec\)",
+    r".*does not have many workers",
+    r".*smaller than the logging interval",
+    r".*module\(s\) in eval mode at the start of training",
+    r".*Checkpoint directory .* exists and is not empty",
+    r"The dirpath has changed from",
+)
+
+
+class MovideoCLI(LightningCLI):
+    """LightningCLI with one-line errors and checkpoints that are read before anything starts."""
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Lightning's parser, but one that raises `UserError`."""
+        parser = StageArgumentParser(**kwargs)
+        parser.add_argument(
+            "-c", "--config", action="config", help="A config file, yours or a shipped one."
+        )
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parses, and reads the checkpoints named before clips are prepared in vain.
+
+        Raises:
+            UserError: an argument is wrong; a checkpoint is missing, none, or another stage's.
+        """
+        super().parse_arguments(parser, args)
+        config = self.config[self.config["subcommand"]]
+        stage = config["model"]["class_path"].rpartition(".")[2]
+        started_from = config["model"].get("init_args", {}).get("init_from")
+        for path in (config.get("ckpt_path"), started_from):
+            if path is not None and path not in KEYWORDS:
+                Checkpoint.read(path, stage)
+
+    def instantiate_classes(self) -> None:
+        """Builds model, data and trainer.
+
+        Raises:
+            UserError: a part refuses its settings.
+        """
+        telling(super().instantiate_classes)
+
+    def after_test(self) -> None:
+        """Writes the figures as `metrics.json` into the run's log folder."""
+        if self.trainer.is_global_zero and self.trainer.log_dir is not None:
+            figures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+            with whole_file(Path(self.trainer.log_dir) / "metrics.json") as temporary:
+                temporary.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
+
+
+def run_stage(arguments: list[str]) -> None:
+    """Runs one LightningCLI command.
+
+    Raises:
+        UserError: the arguments or what they name cannot be used.
+    """
+    _quieten()
+    torch.set_float32_matmul_precision("high")  # TF32 on a GPU
+    # Not `args`: the processes that Lightning launches are given this command line.
+    sys.argv[1:] = arguments
+    shared = {
+        "default_config_files": [str(shipped_config("base/trainer.yaml"))],
+        "epilog": f"shipped configs: {' '.join(shipped_configs())}",
+    }
+    try:
+        MovideoCLI(
+            LightningModule,
+            VideoClipDataModule,
+            subclass_mode_model=True,
+            trainer_class=Trainer,
+            seed_everything_default=0,
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={
+                "prog": "movideo",
+                **{name: dict(shared) for name in ("fit", "validate", "test", "predict")},
+            },
+        )
+    except MisconfigurationException as error:
+        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+
+
+def _quieten() -> None:
+    for message in NOT_FOR_USERS:
+        warnings.filterwarnings("ignore", message=message)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_for_users)
+
+
+def _is_for_users(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(("💡", "TPU available"))

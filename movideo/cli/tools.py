@@ -1,0 +1,126 @@
+"""`movideo scenes`, `generate` and `export`: one function each, its arguments are the options."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from movideo.diffusion import ClassifierFreeGuidance
+from movideo.errors import UserError
+from movideo.export import export as export_checkpoints
+from movideo.motion_files import load_motion
+from movideo.motion_files import save_motion as write_motion
+from movideo.pictures import result_sheet
+from movideo.pipeline import MoVideoPipeline
+from movideo.video.read import read_image
+from movideo.video.scene_files import SceneSettings, write_scenes
+from movideo.video.write import write_gif, write_image, write_mp4
+
+
+def scenes(
+    out: str, clips: int = 16, seed: int = 0, num_frames: int = 17, size: tuple[int, int] = (64, 64)
+) -> None:
+    """Renders synthetic clips to mp4, with exact depth and flow in a folder `labels` beside them.
+
+    Args:
+        out: folder to write to; what is there already stays.
+        clips: number of clips.
+        seed: sets with different seeds share no clip.
+        num_frames: frames a clip.
+        size: height and width in pixels.
+    """
+    write_scenes(out, SceneSettings(count=clips, seed=seed, num_frames=num_frames, size=size))
+    print(f"{clips} clips in {out}, labels in {Path(out) / 'labels'}")
+
+
+def export(out: str, checkpoints: list[str]) -> None:
+    """Puts stage checkpoints together into one model folder for `movideo generate`.
+
+    Args:
+        out: folder to write.
+        checkpoints: the .ckpt files of stages 1 and 2, in any order; or one, whose trained parts
+            are then written each into a folder of its own.
+    """
+    export_checkpoints(checkpoints, out)
+    print(f"written to {out}")
+
+
+def generate(
+    model: str,
+    image: str,
+    out: str = "movideo.mp4",
+    fps: float = 10.0,
+    num_frames: int = 17,
+    key_index: int | None = None,
+    size: tuple[int, int] = (64, 64),
+    steps: int = 50,
+    seed: int = 0,
+    guidance_scale: float = 1.0,
+    motion: str | None = None,
+    save_motion: str | None = None,
+    sheet: str | None = None,
+    device: str = "auto",
+) -> None:
+    """Makes a video from an image.
+
+    Args:
+        model: a folder written by `movideo export`.
+        image: the key frame, any picture; its shorter side is resized, the centre cropped.
+        out: the video, .mp4 or .gif.
+        fps: frames per second, 3 to 30.
+        num_frames: frames of the video.
+        key_index: where the image stands in it, the centre by default.
+        size: height and width in pixels; models are made for one size.
+        steps: denoising steps of either stage.
+        seed: the same seed gives the same video.
+        guidance_scale: 1 is no guidance; above, the video follows the image more closely.
+        motion: motion saved earlier with --save_motion, used instead of stage 1.
+        save_motion: a .safetensors file for depth, flows and mask.
+        sheet: a .png file: frames, depth, flows, mask and result side by side.
+        device: cpu, cuda, or auto.
+    """
+    _check_suffix("out", out, ".mp4", ".gif")
+    _check_suffix("sheet", sheet, ".png")
+    _check_suffix("save_motion", save_motion, ".safetensors")
+    if steps < 1 or num_frames < 1:
+        raise UserError(f"--steps {steps} --num_frames {num_frames}: give 1 or more")
+    place = _device(device)
+    key_frame = read_image(image, size)
+    pipeline = MoVideoPipeline.from_pretrained(model).to(place)
+    result = pipeline(
+        key_frame,
+        fps=fps,
+        num_frames=num_frames,
+        key_index=key_index,
+        num_inference_steps=steps,
+        generator=torch.Generator().manual_seed(seed),
+        motion=None if motion is None else load_motion(motion, num_frames, size),
+        guidance=ClassifierFreeGuidance(guidance_scale),
+    )
+    _write_video(out, result.video[0].cpu(), fps)
+    if save_motion is not None:
+        write_motion(save_motion, result)
+    if sheet is not None:
+        write_image(sheet, result_sheet(key_frame, result))
+    print(f"video in {out}")
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.zeros((), device=name).device
+    except (RuntimeError, AssertionError) as error:  # no such kind, or none here
+        raise UserError(f"--device {name}: not on this machine; use cpu or auto") from error
+
+
+def _check_suffix(option: str, path: str | None, *suffixes: str) -> None:
+    if path is not None and Path(path).suffix not in suffixes:
+        raise UserError(f"--{option} {path}: end it in {' or '.join(suffixes)}")
+
+
+def _write_video(path: str, video: Tensor, fps: float) -> None:
+    write = write_gif if Path(path).suffix == ".gif" else write_mp4
+    write(path, video, fps)
