@@ -26,6 +26,13 @@ ROWS = (  # title, run, figure, figure of the repeated key frame, figure of the 
     ("difficulty: 4x down and up, PSNR dB", "stage2", "psnr_resampled", None, None),
     ("difficulty: occluded share", "stage2", "occluded", None, None),
 )
+PLACES = {
+    "video": "movideo.mp4",
+    "contact sheet": "movideo.png",
+    "motion": "motion.safetensors",
+    "model": "model",
+    "logs": "runs",
+}
 SETS = ("scenes_unseen", "real_unseen")
 
 
@@ -40,6 +47,9 @@ def main(folder: str) -> None:
             for kind in SETS
         ]
         print(f"{title:47}{cells[0]}  {cells[1]}")
+    print()
+    for what, name in PLACES.items():
+        print(f"{what:15}{Path(folder) / name}")
 
 
 def _cell(run: Path, figure: str | None) -> str:

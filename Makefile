@@ -1,0 +1,74 @@
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow check bench weights clean
+
+BASE_PYTHON ?= python3
+PYTHON := .venv/bin/python
+INSTALLED := .venv/.installed
+# Threads that wait shall not spin: it halves the speed of a machine that does anything else.
+export OMP_WAIT_POLICY := passive
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Make .venv with everything for development (minutes, once)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(PYTHON) || $(BASE_PYTHON) -m venv .venv
+	$(PYTHON) -m pip install --constraint constraints.txt --editable ".[dev,metrics,samples]"
+	touch $@
+
+DEMO_FIT := .venv/bin/movideo fit --trainer.logger.init_args.save_dir demo/runs --trainer.logger.init_args.version 0
+# Arguments: name of the run, what is tested, folder of videos.
+demo_test = .venv/bin/movideo test $(2) --config demo/test.yaml --data.videos demo/$(3) \
+  --trainer.logger.init_args.name $(1)-$(3) --trainer.logger.init_args.version .
+FROZEN_SEED := 20231120
+CHECKPOINT := version_0/checkpoints/last.ckpt
+
+demo: install ## Train small models on scenes and real clips, make a video, measure it (15 minutes)
+	rm -rf demo/runs demo/test demo/autoencoder demo/model
+	.venv/bin/movideo scenes --out demo/scenes --clips 160
+	$(PYTHON) -m benchmarks.sample_clips demo/real demo/real_unseen
+	.venv/bin/movideo precompute --config demo/data.yaml
+	$(DEMO_FIT) --config stage0.yaml --config demo/data.yaml --config demo/stage0.yaml
+	.venv/bin/movideo export --out demo --checkpoints '[demo/runs/stage0/$(CHECKPOINT)]'
+	$(DEMO_FIT) --config stage1.yaml --config demo/data.yaml --config demo/stage1.yaml
+	$(DEMO_FIT) --config stage2.yaml --config demo/data.yaml --config demo/stage2.yaml
+	.venv/bin/movideo export --out demo/model \
+	  --checkpoints '[demo/runs/stage1/$(CHECKPOINT), demo/runs/stage2/$(CHECKPOINT)]'
+	.venv/bin/movideo generate --model demo/model --image docs/key_frame.png --fps 8 \
+	  --out demo/movideo.mp4 --sheet demo/movideo.png --save_motion demo/motion.safetensors
+	.venv/bin/movideo scenes --out demo/scenes_unseen --clips 24 --seed $(FROZEN_SEED)
+	$(foreach videos,scenes_unseen real_unseen,\
+	  $(call demo_test,stage1,--config stage1.yaml --ckpt_path demo/runs/stage1/$(CHECKPOINT),$(videos)) && \
+	  $(call demo_test,stage2,--config stage2.yaml --config demo/stage2.yaml --ckpt_path demo/runs/stage2/$(CHECKPOINT),$(videos)) && \
+	  $(call demo_test,chain,--config generation.yaml --model.model demo/model,$(videos)) &&) true
+	$(PYTHON) -m benchmarks.demo_table demo
+
+test: install ## Run the fast tests
+	$(PYTHON) -m pytest
+
+test-slow: install ## Run the tests that take minutes
+	$(PYTHON) -m pytest -m slow
+
+check: install ## Lint, formatting, types and import contracts
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+	.venv/bin/lint-imports
+
+bench: install ## Time the networks beside their peers
+	$(PYTHON) -m benchmarks.unet
+	$(PYTHON) -m benchmarks.scene_figures
+
+weights: install ## Train the embedded autoencoder and image encoder again (hours)
+	.venv/bin/movideo scenes --out weights/scenes --clips 500 --seed 1
+	$(PYTHON) -m benchmarks.sample_clips weights/videos weights/held_out
+	.venv/bin/movideo fit --config stage0.yaml --config weights/autoencoder.yaml --trainer.logger.init_args.version 0
+	.venv/bin/movideo export --out movideo/weights --checkpoints '[runs/autoencoder/$(CHECKPOINT)]'
+	.venv/bin/movideo fit --config stage1.yaml --config weights/image_encoder.yaml --trainer.logger.init_args.version 0
+	.venv/bin/movideo export --out weights/parts --checkpoints '[runs/image_encoder/$(CHECKPOINT)]'
+	cp -r weights/parts/image_encoder movideo/weights/
+
+clean: ## Remove what builds, tests and the demo left behind
+	rm -rf build dist runs data demo weights .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
