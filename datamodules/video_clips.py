@@ -225,14 +225,15 @@ class VideoClipDataModule(L.LightningDataModule):
         return [clip for source in self._sources() for clip in self._draw(source)]
 
     def _split_clips(self) -> dict[str, list[Clip]]:
-        """Clips of `train`, `val` and `test`."""
-        clips = self.training_clips()
-        if self.videos is not None:
-            return split_by_video(
-                clips, {"test": self.test_fraction, "val": self.val_fraction}, self.seed
-            )
-        split = split_by_video(clips, {"val": self.val_fraction}, self.seed)
-        return {**split, "test": index_clips(self._test_source(), self.settings).clips}
+        """Clips of `train`, `val` and `test`; the videos are read once."""
+        if not self._parts:
+            fractions = {"val": self.val_fraction}
+            if self.videos is not None:
+                fractions = {"test": self.test_fraction, **fractions}
+            self._parts = split_by_video(self.training_clips(), fractions, self.seed)
+        if self.videos is None and "test" not in self._parts:
+            self._parts["test"] = index_clips(self._test_source(), self.settings).clips
+        return self._parts
 
     def setup(self, stage: str) -> None:
         """Draws the clips and opens the labels, once."""

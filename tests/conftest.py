@@ -1,5 +1,6 @@
 """What all tests share: one thread, and the command in this process."""
 
+import logging
 import re
 import sys
 from dataclasses import dataclass
@@ -38,6 +39,8 @@ def movideo(monkeypatch, tmp_path, capfd):
     """Runs the command in an empty folder."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["movideo"])
+    # Lightning keeps the stream of its first import, which pytest has closed by the next test.
+    monkeypatch.setattr(logging, "raiseExceptions", False)
 
     def run(*arguments) -> Result:
         capfd.readouterr()

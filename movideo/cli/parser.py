@@ -118,8 +118,9 @@ def _unfold(message: str) -> tuple[list[str], str]:
             while next(lines, "Errors:") != "Errors:":
                 pass
             continue
-        if line:
-            words.append(line)
-        if line and not line.endswith(":"):
+        if not line or line.startswith("Expected a path but"):  # of a file of options: not meant
+            continue
+        words.append(line)
+        if not line.endswith(":"):
             break
     return keys, " ".join(words)

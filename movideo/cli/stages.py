@@ -14,6 +14,7 @@ from lightning import LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
+import stages  # noqa: F401  (`--model` knows its classes by their short names)
 from datamodules import VideoClipDataModule
 from movideo.checkpoint import Checkpoint
 from movideo.cli.configs import shipped_config, shipped_configs
@@ -30,6 +31,7 @@ NOT_FOR_USERS = (
     r".*module\(s\) in eval mode at the start of training",
     r".*Checkpoint directory .* exists and is not empty",
     r"The dirpath has changed from",
+    r"Total length of `list` across ranks is zero",
 )
 
 
