@@ -32,9 +32,9 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--size", type=int, default=64)
     options = parser.parse_args()
-    settings = replace(FROZEN_SCENES, size=(options.size, options.size))
+    settings = replace(FROZEN_SCENES, count=options.scenes, size=(options.size, options.size))
     scenes = [settings.render(index) for index in tqdm(range(options.scenes), "rendering")]
-    print(f"{settings}, {options.scenes} scenes; {platform.machine()}, {date.today()}\n")
+    print(f"{settings}; {platform.machine()}, {date.today()}\n")
     print_labels(scenes)
     print()
     print_flow_scale(scenes)
