@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -28,6 +29,8 @@ from movideo.video.clips import Clip, ClipSettings
 from movideo.video.index import index_clips
 from movideo.video.scene_files import LABELS, SceneSettings, write_scenes
 from movideo.video.shards import LabelStore
+
+logger = logging.getLogger(__name__)
 
 # One set for every figure that is quoted. Its settings are part of the figure: do not change them.
 FROZEN_SCENES = SceneSettings(count=24, seed=20231120)
@@ -242,6 +245,14 @@ class VideoClipDataModule(L.LightningDataModule):
         store = self._label_store() if self.with_labels else None
         for name, clips in self._split_clips().items():
             labelled = clips if store is None else [clip for clip in clips if clip in store]
+            if len(labelled) < len(clips):
+                logger.warning(
+                    "%d of %d %s clips are left out: they could not be labelled (%s)",
+                    len(clips) - len(labelled),
+                    len(clips),
+                    name,
+                    self.label_dir,
+                )
             self._datasets[name] = ClipDataset(labelled, store)
 
     def label_statistics(self, grid: tuple[int, int]) -> LabelStatistics:
@@ -251,8 +262,9 @@ class VideoClipDataModule(L.LightningDataModule):
             raise UserError(
                 "data.with_labels: false, but this stage learns from labels; set it to true"
             )
+        stride = max(1, len(dataset) // STATISTICS_CLIPS)  # evenly, so that every source counts
         return label_statistics(
-            (dataset.labels.get(clip) for clip in dataset.clips[:STATISTICS_CLIPS]), grid
+            (dataset.labels.get(clip) for clip in dataset.clips[::stride][:STATISTICS_CLIPS]), grid
         )
 
     # -------------------------------------------------------------------------------------- loaders

@@ -38,6 +38,7 @@ def build_pipeline(checkpoints: Sequence[str | Path]) -> MoVideoPipeline:
             )
     motion, video = (stages[name] for name in NEEDED)
     _check_same(motion, video, "image_encoder")
+    _check_grid(motion, video)
     return MoVideoPipeline(
         autoencoder=video.component("autoencoder"),
         image_encoder=video.component("image_encoder"),
@@ -64,6 +65,17 @@ def export(checkpoints: Sequence[str | Path], folder: str | Path) -> None:
             key.startswith(f"{name}.") for key in checkpoint.state
         ):
             checkpoint.component(name).save_pretrained(Path(folder) / name)
+
+
+def _check_grid(motion: Checkpoint, video: Checkpoint) -> None:
+    made, known = (
+        list(stage.components["motion_space"]["config"]["grid"]) for stage in (motion, video)
+    )
+    if made != known:
+        raise UserError(
+            f"{video.path}: trained for motion on a grid of {known}, but {motion.path} makes it on "
+            f"{made}; train both with one --model.motion_grid"
+        )
 
 
 def _check_same(first: Checkpoint, second: Checkpoint, part: str) -> None:

@@ -154,7 +154,7 @@ class MoVideoPipeline:
         if motion is None:
             motion = self._generate_motion(shape, size, bound, options)
         else:
-            motion = _given_motion(motion, shape, size, device)
+            motion = _given_motion(motion, bound["key_index"], shape, size, device)
         video = self._generate_video(image, motion, shape, size, bound, options)
         visible = visible_mask(motion.flow_i2v, motion.flow_v2i)
         return MoVideoOutput(video, motion.depth, motion.flow_i2v, motion.flow_v2i, visible)
@@ -218,6 +218,10 @@ class MoVideoPipeline:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes a folder for each part, and `model_index.json` last: where it is, all is."""
+        if type(self.decoder) is not FrameDecoder:
+            raise UserError(
+                f"{folder}: cannot hold a {type(self.decoder).__name__} yet; save it beside"
+            )
         folder = Path(folder)
         (folder / INDEX).unlink(missing_ok=True)
         index: dict[str, Any] = {
@@ -261,7 +265,7 @@ def _per_image(name: str, value: float | Tensor, image: Tensor) -> Tensor:
 
 
 def _given_motion(
-    motion: Motion, shape: tuple[int, int], size: tuple[int, int], device: torch.device
+    motion: Motion, key: Tensor, shape: tuple[int, int], size: tuple[int, int], device: torch.device
 ) -> Motion:
     """Motion that was handed in, on the networks' device.
 
@@ -272,6 +276,12 @@ def _given_motion(
         found, wanted = tuple(getattr(motion, name).shape), (*shape, channels, *size)
         if found != wanted:
             raise UserError(f"motion: {name} is {found}; these images need {wanted}")
+    places = torch.arange(len(key)), key.cpu()
+    if motion.flow_i2v[places].any() or motion.flow_v2i[places].any():
+        raise UserError(
+            f"motion: moves at frame {key.tolist()}, so that is not its key frame; "
+            "give the key_index that it was made for"
+        )
     return Motion(*(field.to(device) for field in (motion.depth, motion.flow_i2v, motion.flow_v2i)))
 
 

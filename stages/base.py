@@ -91,7 +91,7 @@ class Stage(L.LightningModule):
         Raises:
             UserError: a frozen part is random, or `init_from` does not fit.
         """
-        if self.init_from is not None and stage == "fit":
+        if self.init_from is not None:
             checkpoint = Checkpoint.read(self.init_from, type(self).__name__)
             self._check_frozen(checkpoint.components, self.init_from)
             load_strictly(self, checkpoint.weights(), self.init_from)

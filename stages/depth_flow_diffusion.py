@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, MetricCollection
 
+from movideo.checkpoint import Checkpoint
 from movideo.metrics import DepthError, EndPointError, FlowCosine
 from movideo.models.motion_space import CHANNELS, Motion, MotionSpace
 from movideo.ops import normalize_flow, resize_flow
@@ -58,9 +59,14 @@ class DepthFlowDiffusion(DiffusionStage):
         }
 
     def setup(self, stage: str) -> None:
-        """Measures the spread of the training labels, once, before the first step."""
+        """Measures the spread of the training labels, once, before the first step.
+
+        Weights of another run go on in the space that they were trained in.
+        """
         super().setup(stage)
-        if stage == "fit":
+        if self.init_from is not None:
+            self.motion_space = Checkpoint.read(self.init_from).component("motion_space")
+        elif stage == "fit":
             statistics = self.trainer.datamodule.label_statistics(self.motion_space.grid)  # type: ignore[attr-defined]
             self.motion_space = MotionSpace(
                 self.motion_space.grid, statistics.depth_std, statistics.flow_std

@@ -11,7 +11,8 @@ from movideo.diffusion import SampleRandomness, drop_mask
 from movideo.metrics import MaskedPSNR
 from movideo.models import FrameDecoder, VideoAutoencoder, VideoDecoder
 from movideo.models.condition import MotionCondition, motion_condition
-from movideo.ops import motion_grid_size, resize_flow
+from movideo.models.motion_space import MotionSpace
+from movideo.ops import resize_flow
 from movideo.pictures import key_frames, label_motion, video_sheet
 from movideo.video.batch import ClipBatch
 from stages.base import ParameterGroups
@@ -24,8 +25,7 @@ class LatentVideoDiffusion(DiffusionStage):
 
     Args:
         autoencoder: frozen.
-        motion_grid: `(h, w)` of stage 1; by default the latent's, doubled until both sides reach
-            32.
+        motion_grid: `(h, w)` of stage 1: its motion is as coarse as that. `export` refuses another.
         warped_latent_drop: probability that a clip is trained without the warped latent, so that
             the network does not copy the flow's mistakes. The mask stays.
         coarse_motion: probability that a clip is trained on motion passed through the motion grid,
@@ -38,7 +38,7 @@ class LatentVideoDiffusion(DiffusionStage):
     def __init__(
         self,
         autoencoder: VideoAutoencoder,
-        motion_grid: tuple[int, int] | None = None,
+        motion_grid: tuple[int, int] = (32, 32),
         warped_latent_drop: float = 0.5,
         coarse_motion: float = 0.5,
         spatial_lr_factor: float = 0.1,
@@ -62,6 +62,7 @@ class LatentVideoDiffusion(DiffusionStage):
             "image_encoder": self.image_encoder,
             "noise_scheduler": self.noise_scheduler,
             "autoencoder": self.autoencoder,
+            "motion_space": MotionSpace(self.motion_grid),
         }
 
     def parameter_groups(self) -> ParameterGroups:
@@ -83,14 +84,13 @@ class LatentVideoDiffusion(DiffusionStage):
             key_latent = self.autoencoder.encode(
                 key_frames(batch["video"], batch["key_index"])[:, None]
             )[:, 0]
-        grid = self.motion_grid or motion_grid_size(self.autoencoder.latent_size(size))
         return motion_condition(
             batch["depth"],
             batch["flow_i2v"],
             batch["flow_v2i"],
             key_latent,
             size=size,
-            motion_grid=grid,
+            motion_grid=self.motion_grid,
             coarse=coarse,
         )
 

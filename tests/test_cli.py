@@ -214,7 +214,14 @@ def test_ctrl_c(monkeypatch, capsys):
 
 def test_ctrl_c_for_real(tmp_path):
     command = [sys.executable, "-m", "movideo", "scenes", "--out", "s", "--clips", "100000"]
-    running = subprocess.Popen(command, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE)
+    running = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment(),
+        stderr=subprocess.PIPE,
+        # a shell's background jobs, and what they start, ignore the signal
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 100
     while not list(tmp_path.glob("s/*.mp4")) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -247,3 +254,9 @@ def test_explain_leaves_the_key_and_the_reason():
     assert explain("Group 'data' does not accept option 'sise'", ["data.size"]) == (
         "data.sise: no such option; did you mean data.size?"
     )
+
+
+def test_an_untrained_network_is_not_measured(movideo):
+    done = movideo("test", "--config", "stage2.yaml")
+    assert done.code == 2
+    assert "pass --ckpt_path" in done.error

@@ -86,3 +86,13 @@ def test_stages_over_different_encoders_are_refused(made, tmp_path):
     torch.save(content, tmp_path / "other.ckpt")
     with pytest.raises(UserError, match="trained over another image_encoder"):
         build_pipeline([tmp_path / "other.ckpt", made[3][1]])
+
+
+def test_stages_of_different_motion_grids_are_refused(made, tmp_path):
+    content = torch.load(made[3][1], weights_only=True)
+    content["components"]["motion_space"]["config"]["grid"] = [16, 16]
+    torch.save(content, tmp_path / "other.ckpt")
+    with pytest.raises(
+        UserError, match=r"grid of \[16, 16\], but .*motion\.ckpt makes it on \[8, 8\]"
+    ):
+        build_pipeline([made[3][0], tmp_path / "other.ckpt"])

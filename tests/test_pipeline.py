@@ -80,11 +80,14 @@ def test_key_index_of_each_image(pipeline):
 
 def test_given_motion_takes_the_place_of_stage_1(pipeline, monkeypatch):
     flows = torch.rand(2, 2, FRAMES, 2, 16, 16) * 4
+    flows[:, :, FRAMES // 2] = 0
     motion = Motion(torch.rand(2, FRAMES, 1, 16, 16), *flows)
     monkeypatch.setattr(pipeline, "motion_unet", None)  # would fail if it were called
     result = run(pipeline, motion=motion)
     assert torch.equal(result.flow_i2v, motion.flow_i2v)
     assert torch.equal(result.visible, visible_mask(motion.flow_i2v, motion.flow_v2i))
+    with pytest.raises(UserError, match=r"moves at frame \[0, 0\]"):
+        run(pipeline, motion=motion, key_index=0)
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,7 @@ OPTIONS = ("--config", "-c")
 
 def shipped_configs() -> list[str]:
     """Names of the stages' configs."""
-    found = {
-        str(path.relative_to(folder)) for folder in FOLDERS for path in folder.rglob("stage*.yaml")
-    }
+    found = {path.name for folder in FOLDERS for path in folder.glob("*.yaml")}
     return sorted(found)
 
 

@@ -55,7 +55,13 @@ class MovideoCLI(LightningCLI):
         super().parse_arguments(parser, args)
         config = self.config[self.config["subcommand"]]
         stage = config["model"]["class_path"].rpartition(".")[2]
-        started_from = config["model"].get("init_args", {}).get("init_from")
+        parts = config["model"].get("init_args", {})
+        started_from = parts.get("init_from")
+        trained = config.get("ckpt_path") or started_from
+        if self.config["subcommand"] in ("validate", "test") and not trained and "unet" in parts:
+            raise UserError(
+                f"{stage}: its network would be random; pass --ckpt_path with a checkpoint of it"
+            )
         for path in (config.get("ckpt_path"), started_from):
             if path is not None and path not in KEYWORDS:
                 Checkpoint.read(path, stage)

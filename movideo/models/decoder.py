@@ -12,7 +12,7 @@ class VideoDecoder(nn.Module, ABC):
 
     @abstractmethod
     def forward(
-        self, z: Tensor, flow_i2v: Tensor | None = None, key_index: int | None = None
+        self, z: Tensor, flow_i2v: Tensor | None = None, key_index: int | Tensor | None = None
     ) -> Tensor:
         """Decodes a latent video.
 
@@ -39,7 +39,7 @@ class FrameDecoder(VideoDecoder):
         self.autoencoder = autoencoder
 
     def forward(
-        self, z: Tensor, flow_i2v: Tensor | None = None, key_index: int | None = None
+        self, z: Tensor, flow_i2v: Tensor | None = None, key_index: int | Tensor | None = None
     ) -> Tensor:
         """Decodes each frame alone; `flow_i2v` and `key_index` change nothing."""
         return self.autoencoder.decode(z)

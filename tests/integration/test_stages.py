@@ -20,7 +20,7 @@ FEW = tuple(f"--data.{part}num_frames=5" for part in ("", "scenes.", "test_scene
 QUICK = {
     0: (),
     1: ("--model.num_inference_steps=2", "--model.motion_grid=[16,16]", *FEW),
-    2: ("--model.num_inference_steps=2", *FEW),
+    2: ("--model.num_inference_steps=2", "--model.motion_grid=[16,16]", *FEW),
 }
 
 

@@ -59,7 +59,8 @@ def test_checkpoint_holds_what_parts_are_built_from_and_no_frozen_weights(traine
     content = torch.load(path, weights_only=True)
     assert content["format_version"] == FORMAT_VERSION
     assert content["stage"] == "LatentVideoDiffusion"
-    assert set(content["components"]) == {"unet", "image_encoder", "noise_scheduler", "autoencoder"}
+    parts = {"unet", "image_encoder", "noise_scheduler", "autoencoder", "motion_space"}
+    assert set(content["components"]) == parts
     assert content["ema_updates"] == 3
     assert set(content["ema"]) == {f"unet.{name}" for name, _ in stage.unet.named_parameters()}
     assert all(key.startswith("unet.") for key in content["state_dict"])
