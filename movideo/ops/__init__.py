@@ -4,6 +4,7 @@ Tensors, units and directions are those stated in `movideo`.
 """
 
 from movideo.ops.color import depth_to_color, flow_to_color
+from movideo.ops.deform_conv import deform_conv
 from movideo.ops.flow_scale import estimate_flow_scale
 from movideo.ops.mask import pool_mask, visible_mask
 from movideo.ops.normalize import normalize_depth, normalize_flow
@@ -11,6 +12,7 @@ from movideo.ops.resize import motion_grid_size, resize, resize_flow
 from movideo.ops.warp import warp
 
 __all__ = [
+    "deform_conv",
     "depth_to_color",
     "estimate_flow_scale",
     "flow_to_color",
