@@ -1,8 +1,9 @@
 """The networks, each importable without the libraries that only the others need.
 
 `SpatioTemporalUNet` and `inflate_unet` (MoVideo Fig. 2), `VideoAutoencoder`, the decoders
-`VideoDecoder` and `FrameDecoder`, and `ImageEncoder`. Names resolve on first use: diffusers and
-open_clip take seconds to import, and the command's help needs neither.
+`FrameDecoder`, `TemporalDecoder` and `FlowAugmentedDecoder` (Fig. 4), each a `VideoDecoder`,
+`PatchDiscriminator`, and `ImageEncoder`. Names resolve on first use: diffusers and open_clip take
+seconds to import, and the command's help needs neither.
 """
 
 from importlib import import_module
@@ -10,23 +11,35 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from movideo.models.autoencoder import VideoAutoencoder
-    from movideo.models.decoder import FrameDecoder, VideoDecoder
+    from movideo.models.decoder import (
+        FlowAugmentedDecoder,
+        FrameDecoder,
+        TemporalDecoder,
+        VideoDecoder,
+    )
+    from movideo.models.discriminator import PatchDiscriminator
     from movideo.models.image_encoder import ImageEncoder
     from movideo.models.unet import SpatioTemporalUNet, inflate_unet
 
 __all__ = [
+    "FlowAugmentedDecoder",
     "FrameDecoder",
     "ImageEncoder",
+    "PatchDiscriminator",
     "SpatioTemporalUNet",
+    "TemporalDecoder",
     "VideoAutoencoder",
     "VideoDecoder",
     "inflate_unet",
 ]
 
 _MODULES = {
+    "FlowAugmentedDecoder": "decoder",
     "FrameDecoder": "decoder",
     "ImageEncoder": "image_encoder",
+    "PatchDiscriminator": "discriminator",
     "SpatioTemporalUNet": "unet",
+    "TemporalDecoder": "decoder",
     "VideoAutoencoder": "autoencoder",
     "VideoDecoder": "decoder",
     "inflate_unet": "unet",

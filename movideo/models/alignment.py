@@ -1,0 +1,94 @@
+"""Alignment of the key frame's features to every frame along the flow (MoVideo Fig. 4)."""
+
+from math import gcd
+
+import torch
+from diffusers.models.resnet import ResnetBlock2D
+from einops import rearrange
+from torch import Tensor, nn
+
+from movideo.models.temporal import zero_
+from movideo.ops import deform_conv, warp
+
+KERNEL = 3
+TAPS = KERNEL**2
+
+
+class ResidualBlock(ResnetBlock2D):
+    """diffusers' residual block, without a timestep."""
+
+    def __init__(self, in_channels: int, out_channels: int, groups: int) -> None:
+        super().__init__(
+            in_channels=in_channels, out_channels=out_channels, temb_channels=None, groups=groups
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(N, C_in, H, W)` to `(N, C_out, H, W)`."""
+        refined: Tensor = super().forward(x, None)
+        return refined
+
+
+class FlowAlignment(nn.Module):
+    """Brings the key frame's feature to each frame and refines the frame with it (Eq. 14 to 17).
+
+    At the start `align` warps and nothing more, and the block is an identity.
+
+    Args:
+        channels: width C, kept. Offsets and refinement are computed at half of it: the blocks stand
+            at every level, and at full width would cost more than the decoder itself.
+        groups: groups of the norms, at most.
+    """
+
+    def __init__(self, channels: int, groups: int = 32) -> None:
+        super().__init__()
+        hidden = channels // 2
+        groups = gcd(groups, hidden)
+        self.estimate = nn.Sequential(
+            nn.Conv2d(2 * channels + 2, hidden, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(hidden, hidden, 3, padding=1),
+            nn.SiLU(),
+            zero_(nn.Conv2d(hidden, 3 * TAPS, 3, padding=1)),
+        )
+        self.weight = nn.Parameter(nn.init.dirac_(torch.empty(channels, channels, KERNEL, KERNEL)))
+        self.refine = nn.Sequential(
+            ResidualBlock(2 * channels, hidden, groups),
+            ResidualBlock(hidden, hidden, groups),
+            zero_(nn.Conv2d(hidden, channels, 1)),
+        )
+
+    def align(self, x: Tensor, key: Tensor, flow_i2v: Tensor) -> Tensor:
+        """The key frame's feature, as each frame should see it (Eq. 14 to 16).
+
+        Args:
+            x: features of all frames, `(B, F, C, H, W)`.
+            key: feature of the key frame, `(B, C, H, W)`.
+            flow_i2v: `(B, F, 2, H, W)`, pixels of this level, into the key frame.
+
+        Returns:
+            `(B, F, C, H, W)`.
+        """
+        flow = flow_i2v.to(x.dtype)
+        seen = torch.cat([flow, warp(key[:, None], flow_i2v), x], dim=2)  # Eq. 14
+        offset, mask = _per_frame(self.estimate, seen).split((2 * TAPS, TAPS), dim=2)  # Eq. 15
+        residual = rearrange(offset, "b f (t d) h w -> b f t d h w", d=2)
+        taps = flow_i2v[:, :, None] + residual.float()
+        return deform_conv(key, taps, 2 * mask.sigmoid(), self.weight)  # Eq. 16
+
+    def forward(self, x: Tensor, key_index: Tensor, flow_i2v: Tensor) -> Tensor:
+        """Refines every frame's feature `(B, F, C, H, W)` with the aligned one (Eq. 17).
+
+        Args:
+            x: features of all frames, `(B, F, C, H, W)`.
+            key_index: `(B,)`.
+            flow_i2v: `(B, F, 2, H, W)`, pixels of this level, into the key frame.
+        """
+        key = x[torch.arange(len(x), device=x.device), key_index]
+        aligned = self.align(x, key, flow_i2v)
+        return x + _per_frame(self.refine, torch.cat([aligned, x], dim=2))
+
+
+def _per_frame(network: nn.Module, x: Tensor) -> Tensor:
+    frames: Tensor = network(x.flatten(0, 1))
+    clips: Tensor = frames.unflatten(0, x.shape[:2])
+    return clips
