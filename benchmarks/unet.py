@@ -6,26 +6,15 @@ load on the machine falls on all alike.
 """
 
 import argparse
-import os
-import platform
-import statistics
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import date
-from pathlib import Path
 
-import diffusers
 import torch
 from diffusers import (
     UNet2DConditionModel,
     UNet3DConditionModel,
     UNetSpatioTemporalConditionModel,
 )
-from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
-from tqdm import tqdm
 
+from benchmarks.timing import Candidate, machine, run
 from movideo.models.unet import inflate_unet
 
 FRAMES, SIDE, CHANNELS = 17, 32, 4
@@ -40,37 +29,6 @@ TARGETS = {
     "forward, of UNet3D": (0.65, "forward", UNET3D),
     "training step, of UNet3D": (0.65, "training", UNET3D),
 }
-
-
-@dataclass
-class Candidate:
-    """One network, called without arguments, and its measured seconds."""
-
-    network: nn.Module
-    call: Callable[[], Tensor]
-    seconds: dict[str, list[float]] = field(default_factory=lambda: {"forward": [], "training": []})
-
-    def forward(self) -> Tensor:
-        """One forward pass without gradients."""
-        with torch.no_grad():
-            return self.call()
-
-    def training(self) -> None:
-        """Forward and backward pass."""
-        self.network.zero_grad(set_to_none=True)
-        self.call().square().mean().backward()
-
-    def measure(self, what: str) -> None:
-        """Times one call of `what`, `forward` or `training`."""
-        start = time.perf_counter()
-        getattr(self, what)()
-        self.seconds[what].append(time.perf_counter() - start)
-
-    def gigaflop(self) -> float:
-        """Floating point operations of a forward pass, counted by torch, in 1e9."""
-        with FlopCounterMode(display=False) as counter:
-            self.forward()
-        return float(counter.get_total_flops()) / 1e9
 
 
 def build() -> dict[str, Candidate]:
@@ -101,16 +59,6 @@ def build() -> dict[str, Candidate]:
     }
 
 
-def run(candidates: dict[str, Candidate], rounds: int) -> None:
-    """Measures every candidate once a round, after one call each to warm up."""
-    for what in ("forward", "training"):
-        for candidate in tqdm(candidates.values(), desc=f"{what}, warm-up"):
-            getattr(candidate, what)()
-        for _ in tqdm(range(rounds), desc=what):
-            for candidate in candidates.values():
-                candidate.measure(what)
-
-
 def report(candidates: dict[str, Candidate], rounds: int) -> str:
     """Writes the measurements as Markdown."""
     lines = [
@@ -121,35 +69,17 @@ def report(candidates: dict[str, Candidate], rounds: int) -> str:
         "| --- | --- | --- | --- | --- |",
     ]
     for name, candidate in candidates.items():
-        size = sum(p.numel() for p in candidate.network.parameters()) / 1e6
-        forward, training = (median(candidate, what) for what in ("forward", "training"))
         lines.append(
-            f"| {name} | {size:.1f} | {candidate.gigaflop():.0f} | {forward:.2f} | {training:.2f} |"
+            f"| {name} | {candidate.parameters():.1f} | {candidate.gigaflop():.0f} "
+            f"| {candidate.median('forward'):.2f} | {candidate.median('training'):.2f} |"
         )
     lines += ["", "| ours, time of | ratio | at most | |", "| --- | --- | --- | --- |"]
     for name, (limit, what, peer) in TARGETS.items():
-        ratio = median(candidates[OURS], what) / median(candidates[peer], what)
+        ratio = candidates[OURS].median(what) / candidates[peer].median(what)
         lines.append(
             f"| {name} | {ratio:.2f} | {limit} | {'met' if ratio <= limit else 'missed'} |"
         )
     return "\n".join([*lines, "", machine()])
-
-
-def median(candidate: Candidate, what: str) -> float:
-    """Median seconds of `what`."""
-    return statistics.median(candidate.seconds[what])
-
-
-def machine() -> str:
-    """One line on where and with what this ran."""
-    cpuinfo = Path("/proc/cpuinfo")
-    text = cpuinfo.read_text(encoding="utf-8") if cpuinfo.exists() else ""
-    names = [line.split(": ")[1] for line in text.splitlines() if line.startswith("model name")]
-    return (
-        f"{names[0] if names else platform.processor()}, {torch.get_num_threads()} threads of "
-        f"{os.cpu_count()} cores, torch {torch.__version__}, diffusers {diffusers.__version__}, "
-        f"{date.today()}."
-    )
 
 
 def main() -> None:

@@ -10,13 +10,15 @@ from movideo.errors import UserError
 from movideo.pipeline import MoVideoPipeline
 
 NEEDED = ("DepthFlowDiffusion", "LatentVideoDiffusion")
+DECODER = "FlowDecoderGAN"
 
 
 def build_pipeline(checkpoints: Sequence[str | Path]) -> MoVideoPipeline:
     """Puts the stages together, with averaged weights.
 
     Args:
-        checkpoints: one of each stage that is needed, in any order.
+        checkpoints: of stages 1 and 2, and of stage 3 for another decoder than the autoencoder's
+            own; in any order.
 
     Raises:
         UserError: a stage is missing or there twice, or the stages were trained over different
@@ -37,8 +39,12 @@ def build_pipeline(checkpoints: Sequence[str | Path]) -> MoVideoPipeline:
                 "add its .ckpt file"
             )
     motion, video = (stages[name] for name in NEEDED)
+    decoder = stages.get(DECODER)
     _check_same(motion, video, "image_encoder")
     _check_grid(motion, video)
+    if decoder is not None:
+        _check_same(video, decoder, "autoencoder")
+        _check_grid(motion, decoder)
     return MoVideoPipeline(
         autoencoder=video.component("autoencoder"),
         image_encoder=video.component("image_encoder"),
@@ -47,6 +53,7 @@ def build_pipeline(checkpoints: Sequence[str | Path]) -> MoVideoPipeline:
         motion_space=motion.component("motion_space"),
         video_unet=video.component("unet"),
         video_scheduler=video.component("noise_scheduler"),
+        decoder=None if decoder is None else decoder.component("decoder"),
     )
 
 
@@ -67,13 +74,13 @@ def export(checkpoints: Sequence[str | Path], folder: str | Path) -> None:
             checkpoint.component(name).save_pretrained(Path(folder) / name)
 
 
-def _check_grid(motion: Checkpoint, video: Checkpoint) -> None:
+def _check_grid(motion: Checkpoint, user: Checkpoint) -> None:
     made, known = (
-        list(stage.components["motion_space"]["config"]["grid"]) for stage in (motion, video)
+        list(stage.components["motion_space"]["config"]["grid"]) for stage in (motion, user)
     )
     if made != known:
         raise UserError(
-            f"{video.path}: trained for motion on a grid of {known}, but {motion.path} makes it on "
+            f"{user.path}: trained for motion on a grid of {known}, but {motion.path} makes it on "
             f"{made}; train both with one --model.motion_grid"
         )
 

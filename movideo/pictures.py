@@ -22,6 +22,8 @@ from movideo.pipeline import MoVideoOutput
 from movideo.video.batch import ClipBatch
 from movideo.video.contact_sheet import contact_sheet
 
+ERROR_GAIN = 5  # a difference of a fifth of the range is drawn white
+
 
 def key_frames(video: Tensor, key_index: Tensor) -> Tensor:
     """The key frame `(B, C, H, W)` of each clip `(B, F, C, H, W)`, given its index `(B,)`."""
@@ -95,4 +97,14 @@ def result_sheet(key_frame: Tensor, result: MoVideoOutput) -> Tensor:
         "warped key": _warped(key_frame.to(result.video), motion, 0),
         "result": result.video[0],
     }
+    return contact_sheet(rows)
+
+
+def decoder_sheet(truth: Tensor, decoded: Mapping[str, Tensor]) -> Tensor:
+    """A clip `(F, 3, H, W)`, and by name what decoders made of it with the map of their error."""
+    rows = {"truth": truth}
+    for name, video in decoded.items():
+        error = (video.clamp(-1, 1) - truth).abs().mean(dim=1, keepdim=True) / 2
+        rows[name] = video
+        rows[f"{name} error x{ERROR_GAIN}"] = (error * ERROR_GAIN * 2 - 1).expand_as(truth)
     return contact_sheet(rows)

@@ -15,9 +15,14 @@ import movideo
 from movideo.checkpoint import find_class
 from movideo.diffusion import ClassifierFreeGuidance, Denoiser, Guidance
 from movideo.errors import UserError
-from movideo.models import ImageEncoder, SpatioTemporalUNet, VideoAutoencoder, VideoDecoder
+from movideo.models import (
+    FrameDecoder,
+    ImageEncoder,
+    SpatioTemporalUNet,
+    VideoAutoencoder,
+    VideoDecoder,
+)
 from movideo.models.condition import motion_condition
-from movideo.models.decoder import FrameDecoder
 from movideo.models.motion_space import CHANNELS, Motion, MotionSpace
 from movideo.models.pretrained import LOADING_ERRORS, PretrainedModule, first_line, read_config
 from movideo.ops import visible_mask
@@ -46,11 +51,11 @@ class MoVideoOutput:
 
 
 class MoVideoPipeline:
-    """Stages 1 and 2 and a decoder, as one callable.
+    """All stages as one callable.
 
     Args:
         autoencoder: latents of the key frame.
-        decoder: latent video to pixels; the autoencoder's own, frame by frame, by default.
+        decoder: stage 3; the autoencoder's own, frame by frame, by default.
         image_encoder: tokens of the key frame.
         motion_unet: stage 1.
         motion_scheduler: its noise schedule and solver.
@@ -67,6 +72,7 @@ class MoVideoPipeline:
         "motion_space",
         "video_unet",
         "video_scheduler",
+        "decoder",
     )
 
     def __init__(
@@ -218,10 +224,6 @@ class MoVideoPipeline:
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes a folder for each part, and `model_index.json` last: where it is, all is."""
-        if type(self.decoder) is not FrameDecoder:
-            raise UserError(
-                f"{folder}: cannot hold a {type(self.decoder).__name__} yet; save it beside"
-            )
         folder = Path(folder)
         (folder / INDEX).unlink(missing_ok=True)
         index: dict[str, Any] = {

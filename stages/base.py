@@ -72,6 +72,10 @@ class Stage(L.LightningModule):
         """Parameters to train, each group with the factor on its learning rate."""
         return [((p for p in self.parameters() if p.requires_grad), 1.0)]
 
+    def averaged_parameters(self) -> dict[str, nn.Parameter]:
+        """Parameters of which an average is kept: all that are trained."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
     def freeze_parts(self, *names: str) -> None:
         """Keeps parts out of training and out of checkpoints."""
         self._frozen = names
@@ -130,7 +134,7 @@ class Stage(L.LightningModule):
         """
         super().optimizer_step(*args, **kwargs)
         if self.average is not None:
-            self.average.update(self)
+            self.average.update(self.averaged_parameters())
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:

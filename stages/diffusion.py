@@ -23,7 +23,7 @@ from movideo.models import ImageEncoder, SpatioTemporalUNet
 from movideo.pictures import key_frames
 from movideo.video.batch import ClipBatch
 from stages.base import Stage
-from stages.randomness import sample_generator
+from stages.randomness import sample_generator, training_randomness
 from stages.schedules import WarmupCosine
 
 
@@ -98,7 +98,7 @@ class DiffusionStage(Stage):
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
         """Denoises at random timesteps, with conditions dropped at random."""
-        randomness = self._training_randomness(batch, batch_idx)
+        randomness = training_randomness(self.trainer, self.seed, len(batch["video"]), batch_idx)
         dropped = drop_mask(randomness.uniform("tokens", self.device), self.token_drop)
         loss = self._denoising_loss(
             batch, randomness, self.condition(batch, randomness), dropped
@@ -144,17 +144,6 @@ class DiffusionStage(Stage):
             scheduler=self.noise_scheduler,
             weighting=self.weighting,
         )
-
-    def _training_randomness(self, batch: ClipBatch, batch_idx: int) -> SampleRandomness:
-        """Draws by each clip's place in the global batch, whatever the ranks and the accumulation.
-
-        Rank r of W holds places r, r + W, r + 2 W of the epoch's order, as `DistributedSampler`
-        deals them out.
-        """
-        local = len(batch["video"])
-        first = batch_idx % self.trainer.accumulate_grad_batches * local
-        places = [(first + i) * self.trainer.world_size + self.global_rank for i in range(local)]
-        return SampleRandomness.of_training(self.seed, self.global_step, places)
 
     # ----------------------------------------------------------------------------------- sampling
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from torch import Tensor, nn
@@ -10,7 +10,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class WeightAverage:
-    """Averages the parameters of a module that require gradients.
+    """Averages parameters by name.
 
     The decay is ramped, `min(decay, (1 + n) / (10 + n))` at update n, or short runs would keep
     their initial weights. The first update takes the parameters as they are.
@@ -25,9 +25,9 @@ class WeightAverage:
         self.tensors: dict[str, Tensor] = {}
         self.updates = 0
 
-    def update(self, module: nn.Module) -> None:
+    def update(self, parameters: Mapping[str, Tensor]) -> None:
         """Takes in the parameters as they are after an optimiser step."""
-        parameters = {name: p.detach() for name, p in module.named_parameters() if p.requires_grad}
+        parameters = {name: p.detach() for name, p in parameters.items()}
         if not self.tensors:
             self.tensors = {name: p.clone() for name, p in parameters.items()}
         self.updates += 1

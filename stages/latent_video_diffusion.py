@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from movideo.checkpoint import Checkpoint, check_same
 from movideo.diffusion import SampleRandomness, drop_mask
 from movideo.metrics import MaskedPSNR
 from movideo.models import FrameDecoder, VideoAutoencoder, VideoDecoder
@@ -32,6 +33,8 @@ class LatentVideoDiffusion(DiffusionStage):
             as generated motion is.
         spatial_lr_factor: the learning rate of layers that come from a pretrained 2-D network, as a
             share of the others'.
+        decoder_checkpoint: a checkpoint of stage 3 to decode with at validation and test; None
+            decodes with the autoencoder's own decoder.
         kwargs: see `DiffusionStage`.
     """
 
@@ -42,11 +45,12 @@ class LatentVideoDiffusion(DiffusionStage):
         warped_latent_drop: float = 0.5,
         coarse_motion: float = 0.5,
         spatial_lr_factor: float = 0.1,
+        decoder_checkpoint: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.autoencoder = autoencoder
-        self.decoder: VideoDecoder = FrameDecoder(autoencoder)
+        self.decoder = _decoder(autoencoder, decoder_checkpoint)
         self.motion_grid = motion_grid
         self.warped_latent_drop = warped_latent_drop
         self.coarse_motion = coarse_motion
@@ -137,3 +141,17 @@ class LatentVideoDiffusion(DiffusionStage):
         """Reports the figures of all test clips."""
         self.log_dict({f"test/{name}": value for name, value in self.metrics.compute().items()})
         self.metrics.reset()
+
+
+def _decoder(autoencoder: VideoAutoencoder, path: str | None) -> VideoDecoder:
+    """The autoencoder's own decoder, or that of a checkpoint of stage 3.
+
+    Raises:
+        UserError: it is no such checkpoint, or decodes other latents.
+    """
+    if path is None:
+        return FrameDecoder(autoencoder)
+    checkpoint = Checkpoint.read(path, "FlowDecoderGAN")
+    check_same(autoencoder, checkpoint.components["autoencoder"], path)
+    decoder: VideoDecoder = checkpoint.component("decoder")
+    return decoder

@@ -23,6 +23,7 @@ from movideo.errors import UserError
 from movideo.video.write import whole_file
 
 KEYWORDS = ("last", "best", "hpc", "registry")  # what `--ckpt_path` may be besides a file
+TRAINED = {"unet", "decoder"}  # parts that nothing but a checkpoint of the stage fills
 # What Lightning tells people who write code for it; nobody who runs the command can act on it.
 NOT_FOR_USERS = (
     r".*isinstance\(treespec, LeafSpec\)",
@@ -32,6 +33,7 @@ NOT_FOR_USERS = (
     r".*Checkpoint directory .* exists and is not empty",
     r"The dirpath has changed from",
     r"Total length of `list` across ranks is zero",
+    r"Detected call of `lr_scheduler.step\(\)` before",  # the discriminators' optimiser starts late
 )
 
 
@@ -58,9 +60,9 @@ class MovideoCLI(LightningCLI):
         parts = config["model"].get("init_args", {})
         started_from = parts.get("init_from")
         trained = config.get("ckpt_path") or started_from
-        if self.config["subcommand"] in ("validate", "test") and not trained and "unet" in parts:
+        if self.config["subcommand"] in ("validate", "test") and not trained and TRAINED & {*parts}:
             raise UserError(
-                f"{stage}: its network would be random; pass --ckpt_path with a checkpoint of it"
+                f"{stage}: its network would be untrained; pass --ckpt_path with a checkpoint of it"
             )
         for path in (config.get("ckpt_path"), started_from):
             if path is not None and path not in KEYWORDS:

@@ -63,8 +63,8 @@ def motion_condition(
         coarse: `(B,)`, true for the clips whose flow is passed through the motion grid.
     """
     if coarse is not None:
-        flow_i2v = _through_grid(flow_i2v, motion_grid, size, coarse)
-        flow_v2i = _through_grid(flow_v2i, motion_grid, size, coarse)
+        flow_i2v = coarse_flow(flow_i2v, motion_grid, size, coarse)
+        flow_v2i = coarse_flow(flow_v2i, motion_grid, size, coarse)
     latent_size = (key_latent.shape[-2], key_latent.shape[-1])
     flow_i2v, flow_v2i = resize_flow(flow_i2v, size), resize_flow(flow_v2i, size)
     visible = pool_mask(visible_mask(flow_i2v, flow_v2i), latent_size)
@@ -76,10 +76,20 @@ def motion_condition(
     )
 
 
-def _through_grid(
+def coarse_flow(
     flow: Tensor, grid: tuple[int, int], size: tuple[int, int], chosen: Tensor
 ) -> Tensor:
-    """Flow `(B, F, 2, H, W)` at `size`, passed down to the grid and back where `chosen (B,)`."""
+    """Flow as stage 1 would give it, for some of the clips.
+
+    Args:
+        flow: `(B, F, 2, ·, ·)`, pixels of the grid it is given on.
+        grid: `(h, w)` of the motion grid.
+        size: `(H, W)` of the video.
+        chosen: `(B,)`, true for the clips whose flow is passed down to the motion grid and back.
+
+    Returns:
+        `(B, F, 2, H, W)`, pixels of the video.
+    """
     sharp = resize_flow(flow, size)
     return torch.where(
         chosen[:, None, None, None, None], resize_flow(resize_flow(flow, grid), size), sharp

@@ -10,7 +10,14 @@ from diffusers import DDIMScheduler
 from torch.utils.data import DataLoader, Dataset
 
 from movideo.labels import LabelStatistics
-from movideo.models import ImageEncoder, SpatioTemporalUNet, VideoAutoencoder
+from movideo.losses import (
+    AdversarialLoss,
+    FramePerceptualLoss,
+    S3DFeatures,
+    VGG16Features,
+    VideoPerceptualLoss,
+)
+from movideo.models import ImageEncoder, PatchDiscriminator, SpatioTemporalUNet, VideoAutoencoder
 
 FRAMES, SIZE, GRID = 3, (16, 16), (8, 8)
 AUTOENCODER = {
@@ -89,6 +96,27 @@ def motion_parts(**changes: Any) -> dict[str, Any]:
 def video_parts(**changes: Any) -> dict[str, Any]:
     """What `LatentVideoDiffusion` is made of."""
     return motion_parts(unet=unet(4, extra=6), autoencoder=autoencoder()) | changes
+
+
+def discriminator(dimensions: int, **options: Any) -> AdversarialLoss:
+    torch.manual_seed(3 + dimensions)
+    return AdversarialLoss(PatchDiscriminator(dimensions, width=8, layers=1), **options)
+
+
+def decoder_parts(start_step: int = 0, **changes: Any) -> dict[str, Any]:
+    """What `FlowDecoderGAN` is made of, all five terms of its loss."""
+    parts = {
+        "autoencoder": autoencoder(),
+        "perceptual_2d": FramePerceptualLoss(VGG16Features(width=8)),
+        "perceptual_3d": VideoPerceptualLoss(S3DFeatures()),
+        "adversarial_2d": discriminator(2, start_step=start_step),
+        "adversarial_3d": discriminator(3, start_step=start_step),
+        "perceptual_score": FramePerceptualLoss(VGG16Features(width=8, seed=1)),
+        "motion_grid": GRID,
+        "allow_random": True,
+        "ema_decay": 0.9,
+    }
+    return parts | changes
 
 
 def batch(count: int = 2, seed: int = 0, size: tuple[int, int] = SIZE) -> dict[str, Any]:

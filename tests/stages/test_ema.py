@@ -10,7 +10,7 @@ def averaged(values: list[float], decay: float) -> float:
     module, average = nn.Linear(1, 1, bias=False), WeightAverage(decay)
     for value in values:
         nn.init.constant_(module.weight, value)
-        average.update(module)
+        average.update(dict(module.named_parameters()))
     assert average.updates == len(values)
     return average.tensors["weight"].item()
 
@@ -32,7 +32,7 @@ def test_frozen_parameters_are_left_out():
     module = nn.Linear(2, 3)
     module.bias.requires_grad_(False)
     average = WeightAverage(0.9)
-    average.update(module)
+    average.update(dict(module.named_parameters()))
     assert set(average.tensors) == {"weight"}
 
 
@@ -40,7 +40,7 @@ def test_applied_swaps_in_and_out():
     module, average = nn.Linear(1, 1, bias=False), WeightAverage(0.5)
     for value in (2.0, 4.0):
         nn.init.constant_(module.weight, value)
-        average.update(module)
+        average.update(dict(module.named_parameters()))
     kept = average.tensors["weight"].item()
     with average.applied(module):
         assert module.weight.item() == kept != 4.0

@@ -1,0 +1,203 @@
+"""Stage 3: decoding with flow-aligned features, trained as a GAN (MoVideo Eq. 14 to 18)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+
+from movideo.checkpoint import Checkpoint, check_same
+from movideo.diffusion import drop_mask
+from movideo.errors import UserError
+from movideo.losses import AdversarialLoss, FramePerceptualLoss, L1Loss, VideoLoss
+from movideo.models import FlowAugmentedDecoder, FrameDecoder, VideoAutoencoder, VideoDecoder
+from movideo.models.condition import coarse_flow
+from movideo.models.motion_space import MotionSpace
+from movideo.ops import resize_flow
+from movideo.pictures import decoder_sheet
+from movideo.video.batch import ClipBatch
+from stages.adversarial import AdversarialStage
+from stages.decoder_metrics import DecoderMetrics
+from stages.randomness import training_randomness
+from stages.schedules import WarmupCosine
+
+
+class FlowDecoderGAN(AdversarialStage):
+    """Trains a video decoder over a frozen encoder.
+
+    Args:
+        autoencoder: frozen; the decoder starts from its weights.
+        decoder: the class of the decoder, made from the autoencoder: `FlowAugmentedDecoder`,
+            `TemporalDecoder` or `FrameDecoder`.
+        l1: the pixel term.
+        perceptual_2d: the perceptual term of frames; None for none.
+        perceptual_3d: the perceptual term of video; None for none.
+        adversarial_2d: the GAN term that judges frames; None for none.
+        adversarial_3d: the GAN term that judges video; None for none.
+        perceptual_score: what tests measure with; random features of its own by default.
+        motion_grid: `(h, w)` of stage 1: its motion is as coarse as that. `export` refuses another.
+        coarse_motion: probability that a clip is decoded along motion passed through the motion
+            grid, as generated motion is.
+        rivals: checkpoints of this stage whose decoders `movideo test` measures beside this one, by
+            the name of their row.
+        pictures: clips of the first validation batch that are drawn.
+        seed: of what is drawn in training.
+        micro_batch_size: see `AdversarialStage`.
+        gradient_clip_val: see `AdversarialStage`.
+        optimizer: see `AdversarialStage`.
+        discriminator_optimizer: see `AdversarialStage`.
+        lr_scheduler: see `Stage`.
+        ema_decay: see `Stage`.
+        init_from: see `Stage`.
+        allow_random: see `Stage`.
+    """
+
+    def __init__(
+        self,
+        autoencoder: VideoAutoencoder,
+        decoder: Callable[[VideoAutoencoder], VideoDecoder] = FlowAugmentedDecoder,
+        l1: VideoLoss | None = None,
+        perceptual_2d: VideoLoss | None = None,
+        perceptual_3d: VideoLoss | None = None,
+        adversarial_2d: AdversarialLoss | None = None,
+        adversarial_3d: AdversarialLoss | None = None,
+        perceptual_score: FramePerceptualLoss | None = None,
+        motion_grid: tuple[int, int] = (32, 32),
+        coarse_motion: float = 0.5,
+        rivals: dict[str, str] | None = None,
+        pictures: int = 2,
+        seed: int = 0,
+        micro_batch_size: int | None = None,
+        gradient_clip_val: float | None = 1.0,
+        optimizer: OptimizerCallable = torch.optim.AdamW,
+        discriminator_optimizer: OptimizerCallable = torch.optim.AdamW,
+        lr_scheduler: LRSchedulerCallable = WarmupCosine,
+        ema_decay: float | None = 0.999,
+        init_from: str | None = None,
+        allow_random: bool = False,
+    ) -> None:
+        plain = {
+            "l1": l1 or L1Loss(),
+            "perceptual_2d": perceptual_2d,
+            "perceptual_3d": perceptual_3d,
+        }
+        adversarial = {"2d": adversarial_2d, "3d": adversarial_3d}
+        super().__init__(
+            {name: loss for name, loss in plain.items() if loss is not None},
+            {name: loss for name, loss in adversarial.items() if loss is not None},
+            micro_batch_size,
+            gradient_clip_val,
+            optimizer,
+            discriminator_optimizer,
+            lr_scheduler,
+            ema_decay=ema_decay,
+            init_from=init_from,
+            allow_random=allow_random,
+        )
+        self.autoencoder = autoencoder
+        self.decoder = decoder(autoencoder)
+        self.motion_grid = motion_grid
+        self.coarse_motion = coarse_motion
+        self.rival_checkpoints = rivals or {}
+        # What other decoders make of the same latents; the first row is the one all start from.
+        self.rivals = nn.ModuleDict({FrameDecoder.label: FrameDecoder(autoencoder)})
+        self.metrics = DecoderMetrics(perceptual_score)
+        self.pictures = pictures
+        self.seed = seed
+        self.freeze_parts("autoencoder", "losses", "rivals", "metrics")
+
+    @property
+    def generator(self) -> nn.Module:
+        """The decoder."""
+        return self.decoder
+
+    @property
+    def last_layer(self) -> nn.Parameter:
+        """The decoder's last weight."""
+        return self.decoder.last_layer
+
+    def components(self) -> dict[str, object]:
+        """The decoder, and what it was trained over."""
+        return {
+            "decoder": self.decoder,
+            "autoencoder": self.autoencoder,
+            "motion_space": MotionSpace(self.motion_grid),
+        }
+
+    # ----------------------------------------------------------------------------------- decoding
+
+    def prepare(self, batch: ClipBatch, batch_idx: int) -> ClipBatch:
+        """Passes the flow of some clips through the motion grid."""
+        randomness = training_randomness(self.trainer, self.seed, len(batch["video"]), batch_idx)
+        coarse = drop_mask(randomness.uniform("coarse", self.device), self.coarse_motion)
+        flow = coarse_flow(batch["flow_i2v"], self.motion_grid, _size(batch), coarse)
+        return {**batch, "flow_i2v": flow}
+
+    def decode(self, batch: ClipBatch) -> Tensor:
+        """The clips, encoded and decoded again along their flow, `(B, F, 3, H, W)`."""
+        return self._decode_with(self.decoder, batch)
+
+    def _decode_with(self, decoder: nn.Module, batch: ClipBatch) -> Tensor:
+        with torch.no_grad():
+            z = self.autoencoder.encode(batch["video"])
+        flow_i2v = resize_flow(batch["flow_i2v"], _size(batch))
+        video: Tensor = decoder(z, flow_i2v, batch["key_index"])
+        return video
+
+    # --------------------------------------------------------------------------------- evaluation
+
+    def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
+        """The plain terms along the label's flow, and pictures of the first batch."""
+        with self.averaged_weights():
+            terms = self.terms(batch, active=())
+        size = len(batch["video"])
+        options: dict[str, Any] = {"batch_size": size, "sync_dist": True}
+        self.log("val/loss", self.total(terms, {}), prog_bar=True, **options)
+        for name, term in self.curves(terms).items():
+            self.log(f"val/{name}", term, **options)
+        shown = min(self.pictures, size) if self.picture_loggers() else 0
+        if batch_idx == 0 and shown and self.global_rank == 0:
+            plain = self._decode_with(self.rivals[FrameDecoder.label], batch)
+            for i in range(shown):
+                rows = {FrameDecoder.label: plain[i], self.row: terms.decoded[i]}
+                self.log_picture(f"val/decoded_{i}", decoder_sheet(batch["video"][i], rows))
+
+    @property
+    def row(self) -> str:
+        """What this decoder's row is called."""
+        label = self.decoder.label
+        return f"{label} fine-tuned" if label in self.rivals else label
+
+    def setup(self, stage: str) -> None:
+        """As of every stage; for a test also loads the rivals.
+
+        Raises:
+            UserError: a rival is no checkpoint of this stage or decodes other latents.
+        """
+        super().setup(stage)
+        for name, path in self.rival_checkpoints.items() if stage == "test" else ():
+            checkpoint = Checkpoint.read(path, type(self).__name__)
+            check_same(self.autoencoder, checkpoint.components["autoencoder"], path)
+            if name in (*self.rivals, self.row):
+                raise UserError(f"model.rivals: {name!r} is a row already; choose another name")
+            self.rivals[name] = checkpoint.component("decoder").eval().requires_grad_(False)
+
+    def test_step(self, batch: ClipBatch, batch_idx: int) -> None:
+        """The rows of MoVideo Table 5: every decoder on the same latents and flow."""
+        videos = {name: self._decode_with(rival, batch) for name, rival in self.rivals.items()}
+        with self.averaged_weights():
+            videos[self.row] = self.decode(batch)
+        self.metrics.update(batch, videos)
+
+    def on_test_epoch_end(self) -> None:
+        """Reports the figures of all test clips, one row a decoder."""
+        figures = self.metrics.compute()
+        self.log_dict({f"test/{name}": value for name, value in figures.items()})
+        self.metrics.reset()
+
+
+def _size(batch: ClipBatch) -> tuple[int, int]:
+    return batch["video"].shape[-2], batch["video"].shape[-1]
