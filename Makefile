@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check bench weights clean
+.PHONY: help install demo test test-slow check bench decoders weights clean
 
 BASE_PYTHON ?= python3
 PYTHON := .venv/bin/python
@@ -24,7 +24,7 @@ demo_test = .venv/bin/movideo test $(2) --config demo/test.yaml --data.videos de
 FROZEN_SEED := 20231120
 CHECKPOINT := version_0/checkpoints/last.ckpt
 
-demo: install ## Train small models on scenes and real clips, make a video, measure it (15 minutes)
+demo: install ## Train the stages on scenes and real clips, make a video, measure it (15 minutes)
 	rm -rf demo/runs demo/test demo/autoencoder demo/model
 	.venv/bin/movideo scenes --out demo/scenes --clips 160
 	$(PYTHON) -m benchmarks.sample_clips demo/real demo/real_unseen
@@ -33,15 +33,17 @@ demo: install ## Train small models on scenes and real clips, make a video, meas
 	.venv/bin/movideo export --out demo --checkpoints '[demo/runs/stage0/$(CHECKPOINT)]'
 	$(DEMO_FIT) --config stage1.yaml --config demo/data.yaml --config demo/stage1.yaml
 	$(DEMO_FIT) --config stage2.yaml --config demo/data.yaml --config demo/stage2.yaml
+	$(DEMO_FIT) --config stage3.yaml --config demo/data.yaml --config demo/stage3.yaml
 	.venv/bin/movideo export --out demo/model \
-	  --checkpoints '[demo/runs/stage1/$(CHECKPOINT), demo/runs/stage2/$(CHECKPOINT)]'
+	  --checkpoints '[demo/runs/stage1/$(CHECKPOINT), demo/runs/stage2/$(CHECKPOINT), demo/runs/stage3/$(CHECKPOINT)]'
 	.venv/bin/movideo generate --model demo/model --image docs/key_frame.png --fps 8 \
 	  --out demo/movideo.mp4 --sheet demo/movideo.png --save_motion demo/motion.safetensors
 	.venv/bin/movideo scenes --out demo/scenes_unseen --clips 24 --seed $(FROZEN_SEED)
 	$(foreach videos,scenes_unseen real_unseen,\
-	  $(call demo_test,stage1,--config stage1.yaml --ckpt_path demo/runs/stage1/$(CHECKPOINT),$(videos)) && \
+	  $(call demo_test,stage1,--config stage1.yaml --config demo/stage1.yaml --ckpt_path demo/runs/stage1/$(CHECKPOINT),$(videos)) && \
 	  $(call demo_test,stage2,--config stage2.yaml --config demo/stage2.yaml --ckpt_path demo/runs/stage2/$(CHECKPOINT),$(videos)) && \
-	  $(call demo_test,chain,--config generation.yaml --model.model demo/model,$(videos)) &&) true
+	  $(call demo_test,stage3,--config stage3.yaml --config demo/stage3.yaml --ckpt_path demo/runs/stage3/$(CHECKPOINT),$(videos)) && \
+	  $(call demo_test,chain,--config generation.yaml --model.model demo/model --model.num_inference_steps 5,$(videos)) &&) true
 	$(PYTHON) -m benchmarks.demo_table demo
 
 test: install ## Run the fast tests
@@ -58,7 +60,15 @@ check: install ## Lint, formatting, types and import contracts
 
 bench: install ## Time the networks beside their peers
 	$(PYTHON) -m benchmarks.unet
+	$(PYTHON) -m benchmarks.decoder
 	$(PYTHON) -m benchmarks.scene_figures
+
+decoders: install ## Train the 3-D and the flow-augmented decoder and compare them with the 2-D one (an hour)
+	.venv/bin/movideo fit --config stage3.yaml --model.decoder movideo.models.TemporalDecoder \
+	  --trainer.logger.init_args.name decoder-3d --trainer.logger.init_args.version 0
+	.venv/bin/movideo fit --config stage3.yaml --trainer.logger.init_args.version 0
+	.venv/bin/movideo test --config stage3.yaml --ckpt_path runs/stage3/$(CHECKPOINT) \
+	  --model.rivals '{3-D: runs/decoder-3d/$(CHECKPOINT)}' --trainer.logger.init_args.version table
 
 weights: install ## Train the embedded autoencoder and image encoder again (hours)
 	.venv/bin/movideo scenes --out weights/scenes --clips 500 --seed 1

@@ -26,6 +26,12 @@ ROWS = (  # title, run, figure, figure of the repeated key frame, figure of the 
     ("difficulty: 4x down and up, PSNR dB", "stage2", "psnr_resampled", None, None),
     ("difficulty: occluded share", "stage2", "occluded", None, None),
 )
+DECODERS = ("2-D", "flow-augmented")
+DECODER_ROWS = (  # title, figure
+    ("stage 3: decoding, PSNR dB", "psnr"),
+    ("stage 3: decoding, random-features distance", "perceptual_2d_random-features"),
+    ("stage 3: decoding, warp error", "warp_error"),
+)
 PLACES = {
     "video": "movideo.mp4",
     "contact sheet": "movideo.png",
@@ -38,26 +44,43 @@ SETS = ("scenes_unseen", "real_unseen")
 
 def main(folder: str) -> None:
     """Prints one row a figure, its rivals beside it, for unseen scenes and an unseen real video."""
-    print(f"{'':47}{'unseen scenes':^27}  {'unseen real video':^27}")
-    heads = "".join(f"{head:>9}" for head in ("ours", "repeat", "warp"))
-    print(f"{'':47}{heads}  {heads}")
+    runs = Path(folder) / "test"
+    _head("ours", "repeat", "warp")
     for title, run, *figures in ROWS:
-        cells = [
-            "".join(_cell(Path(folder) / "test" / f"{run}-{kind}", figure) for figure in figures)
-            for kind in SETS
-        ]
-        print(f"{title:47}{cells[0]}  {cells[1]}")
+        _row(title, *(_cells(runs / f"{run}-{kind}", figures) for kind in SETS))
+    print()
+    _head("2-D", "flow", "truth")
+    for title, figure in DECODER_ROWS:
+        figures = [f"{decoder}/{figure}" for decoder in (*DECODERS, "truth")]
+        _row(title, *(_cells(runs / f"stage3-{kind}", figures) for kind in SETS))
     print()
     for what, name in PLACES.items():
         print(f"{what:15}{Path(folder) / name}")
 
 
-def _cell(run: Path, figure: str | None) -> str:
+def _head(*columns: str) -> None:
+    heads = "".join(f"{column:>9}" for column in columns)
+    _row("", f"{'unseen scenes':^27}", f"{'unseen real video':^27}")
+    _row("", heads, heads)
+
+
+def _row(title: str, scenes: str, real: str) -> None:
+    print(f"{title:47}{scenes}  {real}")
+
+
+def _cells(run: Path, figures: list[str | None]) -> str:
     path = run / "metrics.json"
-    if figure is None or not path.is_file():
+    known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    values = (known.get(f"test/{figure}") for figure in figures)
+    return "".join(_cell(value) for value in values)
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
         return f"{'':9}"
-    value = json.loads(path.read_text("utf-8"))[f"test/{figure}"]
-    return f"{value:9.3f}" if abs(value) < 1 else f"{value:9.2f}"
+    return (
+        f"{value:9.4f}" if abs(value) < 0.1 else f"{value:9.3f}" if value < 1 else f"{value:9.2f}"
+    )
 
 
 if __name__ == "__main__":

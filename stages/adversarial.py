@@ -15,7 +15,7 @@ from torch.optim import Optimizer
 from movideo.errors import UserError
 from movideo.losses import AdversarialLoss, VideoLoss, adaptive_ratio
 from movideo.video.batch import ClipBatch
-from stages.base import Stage
+from stages.base import ParameterGroups, Stage, grouped_optimizer
 
 
 class Terms(NamedTuple):
@@ -202,10 +202,14 @@ class AdversarialStage(Stage):
         own = set(self.generator.parameters())
         return {name: p for name, p in super().averaged_parameters().items() if p in own}
 
+    def parameter_groups(self) -> ParameterGroups:
+        """The network's parameters."""
+        return [(self.generator.parameters(), 1.0)]
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimiser for the network, one for all discriminators, each with its schedule."""
         optimizers = {
-            "lr-network": self.make_optimizer(self.generator.parameters()),
+            "lr-network": grouped_optimizer(self.make_optimizer, self.parameter_groups()),
             "lr-discriminators": self.make_discriminator_optimizer(self.adversarial.parameters()),
         }
         schedulers: list[dict[str, object]] = [

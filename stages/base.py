@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.modules.module import _IncompatibleKeys
+from torch.optim import Optimizer
 
 from movideo.checkpoint import (
     FORMAT_VERSION,
@@ -118,10 +119,7 @@ class Stage(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimiser; every group has its own multiple of the rate."""
-        groups = self.parameter_groups()
-        optimizer = self.make_optimizer([{"params": list(parameters)} for parameters, _ in groups])
-        for group, (_, factor) in zip(optimizer.param_groups, groups, strict=True):
-            group["lr"] = group["lr"] * factor
+        optimizer = grouped_optimizer(self.make_optimizer, self.parameter_groups())
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": self.make_lr_scheduler(optimizer), "interval": "step"},
@@ -182,6 +180,19 @@ class Stage(L.LightningModule):
         if self.average is not None:
             self.average.tensors = dict(checkpoint["ema"])
             self.average.updates = checkpoint["ema_updates"]
+
+
+def grouped_optimizer(make: OptimizerCallable, groups: ParameterGroups) -> Optimizer:
+    """An optimiser in which every group of parameters has its own multiple of the rate.
+
+    A group without parameters is left out.
+    """
+    lists = [(list(parameters), factor) for parameters, factor in groups]
+    lists = [(parameters, factor) for parameters, factor in lists if parameters]
+    optimizer = make([{"params": parameters} for parameters, _ in lists])
+    for group, (_, factor) in zip(optimizer.param_groups, lists, strict=True):
+        group["lr"] = group["lr"] * factor
+    return optimizer
 
 
 def _drop_frozen(module: nn.Module, state: dict[str, Tensor], prefix: str, _: object) -> None:

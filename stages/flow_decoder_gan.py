@@ -20,6 +20,7 @@ from movideo.ops import resize_flow
 from movideo.pictures import decoder_sheet
 from movideo.video.batch import ClipBatch
 from stages.adversarial import AdversarialStage
+from stages.base import ParameterGroups
 from stages.decoder_metrics import DecoderMetrics
 from stages.randomness import training_randomness
 from stages.schedules import WarmupCosine
@@ -41,6 +42,8 @@ class FlowDecoderGAN(AdversarialStage):
         motion_grid: `(h, w)` of stage 1: its motion is as coarse as that. `export` refuses another.
         coarse_motion: probability that a clip is decoded along motion passed through the motion
             grid, as generated motion is.
+        spatial_lr_factor: the learning rate of the 2-D decoder's layers, as a share of that of the
+            new ones.
         rivals: checkpoints of this stage whose decoders `movideo test` measures beside this one, by
             the name of their row.
         pictures: clips of the first validation batch that are drawn.
@@ -67,6 +70,7 @@ class FlowDecoderGAN(AdversarialStage):
         perceptual_score: FramePerceptualLoss | None = None,
         motion_grid: tuple[int, int] = (32, 32),
         coarse_motion: float = 0.5,
+        spatial_lr_factor: float = 1.0,
         rivals: dict[str, str] | None = None,
         pictures: int = 2,
         seed: int = 0,
@@ -101,6 +105,7 @@ class FlowDecoderGAN(AdversarialStage):
         self.decoder = decoder(autoencoder)
         self.motion_grid = motion_grid
         self.coarse_motion = coarse_motion
+        self.spatial_lr_factor = spatial_lr_factor
         self.rival_checkpoints = rivals or {}
         # What other decoders make of the same latents; the first row is the one all start from.
         self.rivals = nn.ModuleDict({FrameDecoder.label: FrameDecoder(autoencoder)})
@@ -126,6 +131,13 @@ class FlowDecoderGAN(AdversarialStage):
             "autoencoder": self.autoencoder,
             "motion_space": MotionSpace(self.motion_grid),
         }
+
+    def parameter_groups(self) -> ParameterGroups:
+        """Layers of the 2-D decoder at a share of the learning rate, new ones at the full rate."""
+        return [
+            (self.decoder.spatial_parameters(), self.spatial_lr_factor),
+            (self.decoder.new_parameters(), 1.0),
+        ]
 
     # ----------------------------------------------------------------------------------- decoding
 

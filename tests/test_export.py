@@ -1,22 +1,31 @@
-"""From the checkpoints of stages 1 and 2 to one model folder."""
+"""From the checkpoints of the stages to one model folder."""
 
 import pytest
 import torch
 
 from movideo.errors import UserError
 from movideo.export import build_pipeline
+from movideo.models import FlowAugmentedDecoder, FrameDecoder
 from movideo.pipeline import MoVideoPipeline
-from stages import DepthFlowDiffusion, LatentVideoDiffusion, VideoGeneration
+from stages import DepthFlowDiffusion, FlowDecoderGAN, LatentVideoDiffusion, VideoGeneration
 from tests.stages.parts import (
     FRAMES,
     ClipData,
     autoencoder,
     batch,
+    decoder_parts,
     image_encoder,
     motion_parts,
     trainer,
     video_parts,
 )
+
+
+def other_autoencoder():
+    changed = autoencoder()
+    with torch.no_grad():
+        changed.model.encoder.conv_in.weight.add_(1)
+    return changed
 
 
 def train(stage, path):
@@ -41,6 +50,15 @@ def made(tmp_path_factory):
     return folder, motion, video, paths
 
 
+@pytest.fixture(scope="module")
+def decoder(made):
+    """Stage 3 over the same autoencoder, and its checkpoint."""
+    folder = made[0]
+    saved = autoencoder(str(folder / "vae"))
+    stage = FlowDecoderGAN(**decoder_parts(autoencoder=saved, allow_random=False))
+    return stage, train(stage, folder / "decoder.ckpt")
+
+
 def test_pipeline_has_the_averaged_weights_and_the_spread(made):
     _, motion, video, paths = made
     pipeline = build_pipeline(paths[::-1])
@@ -49,6 +67,56 @@ def test_pipeline_has_the_averaged_weights_and_the_spread(made):
             assert torch.equal(value, stage.average.tensors[f"unet.{name}"])
     assert pipeline.motion_space.flow_std == motion.motion_space.flow_std
     assert pipeline.autoencoder.fingerprint() == video.autoencoder.fingerprint()
+
+
+@torch.no_grad()
+def test_stage_3_decodes_in_the_pipeline_and_from_its_folder(made, decoder, tmp_path):
+    stage, path = decoder
+    plain, whole = build_pipeline(made[3]), build_pipeline([path, *made[3]])
+    assert type(plain.decoder) is FrameDecoder
+    assert type(whole.decoder) is FlowAugmentedDecoder
+    with stage.averaged_weights():
+        for name, value in whole.decoder.named_parameters():
+            assert torch.equal(value, stage.decoder.get_parameter(name))
+    whole.save_pretrained(tmp_path)
+    loaded = MoVideoPipeline.from_pretrained(tmp_path)
+    image = batch(1)["video"][:, 0]
+    options = {"num_frames": FRAMES, "num_inference_steps": 2}
+
+    def video(pipeline):
+        return pipeline(image, generator=torch.Generator().manual_seed(0), **options).video
+
+    # the same weights elsewhere in memory: sums in another order
+    torch.testing.assert_close(video(loaded), video(whole), rtol=0, atol=1e-5)
+    assert not torch.equal(video(loaded), video(plain))
+
+
+def test_stage_2_is_tested_through_stage_3(made, decoder):
+    folder = made[0]
+    stage = LatentVideoDiffusion(
+        **video_parts(
+            autoencoder=autoencoder(str(folder / "vae")), decoder_checkpoint=str(decoder[1])
+        )
+    )
+    assert type(stage.decoder) is FlowAugmentedDecoder
+    assert not any(key.startswith("decoder.") for key in stage.state_dict())
+    with pytest.raises(UserError, match="not the VideoAutoencoder"):
+        LatentVideoDiffusion(
+            **video_parts(autoencoder=other_autoencoder(), decoder_checkpoint=str(decoder[1]))
+        )
+
+
+def test_a_decoder_of_other_latents_or_another_grid_is_refused(made, decoder, tmp_path):
+    for change, message in (
+        ({"autoencoder": {"fingerprint": "0"}}, "trained over another autoencoder"),
+        ({"motion_space": {"config": {"grid": [4, 4]}}}, r"grid of \[4, 4\]"),
+    ):
+        content = torch.load(decoder[1], weights_only=True)
+        for name, value in change.items():
+            content["components"][name].update(value)
+        torch.save(content, tmp_path / "other.ckpt")
+        with pytest.raises(UserError, match=message):
+            build_pipeline([*made[3], tmp_path / "other.ckpt"])
 
 
 def test_exported_folder_is_tested_and_predicts(made, tmp_path):

@@ -15,12 +15,25 @@ TAPS = KERNEL**2
 
 
 class ResidualBlock(ResnetBlock2D):
-    """diffusers' residual block, without a timestep."""
+    """diffusers' residual block without a timestep, narrow inside; at the start its shortcut alone.
 
-    def __init__(self, in_channels: int, out_channels: int, groups: int) -> None:
+    Args:
+        in_channels: width of the input.
+        hidden: width between its two convolutions.
+        out_channels: width of the output.
+        groups: groups of the norms, at most.
+    """
+
+    def __init__(self, in_channels: int, hidden: int, out_channels: int, groups: int) -> None:
         super().__init__(
-            in_channels=in_channels, out_channels=out_channels, temb_channels=None, groups=groups
+            in_channels=in_channels,
+            out_channels=hidden,
+            conv_2d_out_channels=out_channels,
+            temb_channels=None,
+            groups=gcd(groups, in_channels),
+            groups_out=gcd(groups, hidden),
         )
+        zero_(self.conv2)
 
     def forward(self, x: Tensor) -> Tensor:
         """`(N, C_in, H, W)` to `(N, C_out, H, W)`."""
@@ -34,15 +47,14 @@ class FlowAlignment(nn.Module):
     At the start `align` warps and nothing more, and the block is an identity.
 
     Args:
-        channels: width C, kept. Offsets and refinement are computed at half of it: the blocks stand
-            at every level, and at full width would cost more than the decoder itself.
+        channels: width C, kept. Offsets and refinement are half as wide inside: the blocks stand at
+            every level, and at full width would cost more than the decoder itself.
         groups: groups of the norms, at most.
     """
 
     def __init__(self, channels: int, groups: int = 32) -> None:
         super().__init__()
         hidden = channels // 2
-        groups = gcd(groups, hidden)
         self.estimate = nn.Sequential(
             nn.Conv2d(2 * channels + 2, hidden, 3, padding=1),
             nn.SiLU(),
@@ -51,10 +63,15 @@ class FlowAlignment(nn.Module):
             zero_(nn.Conv2d(hidden, 3 * TAPS, 3, padding=1)),
         )
         self.weight = nn.Parameter(nn.init.dirac_(torch.empty(channels, channels, KERNEL, KERNEL)))
+        joined = ResidualBlock(2 * channels, hidden, channels, groups)
+        # What there is to learn first is how much of the aligned feature to take: at the start the
+        # last layer, which is zero, is offered the difference between the two.
+        joined.conv_shortcut.weight.data.copy_(_difference(channels))
+        joined.conv_shortcut.bias.data.zero_()
         self.refine = nn.Sequential(
-            ResidualBlock(2 * channels, hidden, groups),
-            ResidualBlock(hidden, hidden, groups),
-            zero_(nn.Conv2d(hidden, channels, 1)),
+            joined,
+            ResidualBlock(channels, hidden, channels, groups),
+            zero_(nn.Conv2d(channels, channels, 1)),
         )
 
     def align(self, x: Tensor, key: Tensor, flow_i2v: Tensor) -> Tensor:
@@ -92,3 +109,9 @@ def _per_frame(network: nn.Module, x: Tensor) -> Tensor:
     frames: Tensor = network(x.flatten(0, 1))
     clips: Tensor = frames.unflatten(0, x.shape[:2])
     return clips
+
+
+def _difference(channels: int) -> Tensor:
+    """Weight of the 1x1 convolution that takes the second half of its channels from the first."""
+    identity = torch.eye(channels)[:, :, None, None]
+    return torch.cat([identity, -identity], dim=1)

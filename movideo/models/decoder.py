@@ -6,7 +6,7 @@ at the start, frame by frame, exactly what it gives. They are the rows of MoVide
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from itertools import count, zip_longest
 from typing import Any, NamedTuple
@@ -66,6 +66,16 @@ class VideoDecoder(ModelMixin, ConfigMixin):
         """The weight that makes pixels, at which the weight of GAN terms is measured."""
         weight: nn.Parameter = self.spatial.conv_out.weight
         return weight
+
+    def spatial_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of the 2-D decoder."""
+        named = self.named_parameters()
+        return (p for name, p in named if name.startswith(("spatial.", "post_quant_conv.")))
+
+    def new_parameters(self) -> Iterator[nn.Parameter]:
+        """All other parameters: what looks at other frames."""
+        old = set(self.spatial_parameters())
+        return (parameter for parameter in self.parameters() if parameter not in old)
 
     def forward(
         self, z: Tensor, flow_i2v: Tensor | None = None, key_index: int | Tensor | None = None

@@ -251,6 +251,20 @@ def test_motion_passes_through_the_motion_grid_with_a_probability(tmp_path):
     assert found[1.0] == 8
 
 
+def test_learning_rates_of_old_and_new_layers():
+    stage = FlowDecoderGAN(**decoder_parts(spatial_lr_factor=0.1, optimizer=sgd))
+    (network, discriminators), _ = stage.configure_optimizers()
+    old, new = network.param_groups
+    assert [group["lr"] for group in (old, new)] == pytest.approx([0.01, 0.1])
+    pretrained = FrameDecoder(autoencoder())
+    assert [p.shape for p in old["params"]] == [p.shape for p in pretrained.parameters()]
+    counts = [sum(p.numel() for p in group["params"]) for group in (old, new)]
+    assert sum(counts) == sum(p.numel() for p in stage.decoder.parameters())
+    assert len(discriminators.param_groups[0]["params"]) == len([*stage.adversarial.parameters()])
+    plain = FlowDecoderGAN(**decoder_parts(decoder=FrameDecoder, optimizer=sgd))
+    assert len(plain.configure_optimizers()[0][0].param_groups) == 1
+
+
 def test_bfloat16(tmp_path):
     torch.manual_seed(0)
     stage = FlowDecoderGAN(**decoder_parts())
