@@ -40,8 +40,8 @@ def export(out: str, checkpoints: list[str]) -> None:
 
     Args:
         out: folder to write.
-        checkpoints: the .ckpt files of stages 1 and 2, in any order; or one, whose trained parts
-            are then written each into a folder of its own.
+        checkpoints: the .ckpt files of stages 1 and 2, and of stage 3 to decode with it, in any
+            order; or one, whose trained parts are then written each into a folder of its own.
     """
     export_checkpoints(checkpoints, out)
     print(f"written to {out}")
