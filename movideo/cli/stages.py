@@ -23,7 +23,7 @@ from movideo.errors import UserError
 from movideo.video.write import whole_file
 
 KEYWORDS = ("last", "best", "hpc", "registry")  # what `--ckpt_path` may be besides a file
-TRAINED = {"unet", "decoder"}  # parts that nothing but a checkpoint of the stage fills
+TRAINED = ("unet", "decoder")  # parts that nothing but a checkpoint of the stage fills
 # What Lightning tells people who write code for it; nobody who runs the command can act on it.
 NOT_FOR_USERS = (
     r".*isinstance\(treespec, LeafSpec\)",
@@ -60,7 +60,8 @@ class MovideoCLI(LightningCLI):
         parts = config["model"].get("init_args", {})
         started_from = parts.get("init_from")
         trained = config.get("ckpt_path") or started_from
-        if self.config["subcommand"] in ("validate", "test") and not trained and TRAINED & {*parts}:
+        measured = self.config["subcommand"] in ("validate", "test")
+        if measured and not trained and any(name in parts for name in TRAINED):
             raise UserError(
                 f"{stage}: its network would be untrained; pass --ckpt_path with a checkpoint of it"
             )
