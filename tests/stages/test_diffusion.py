@@ -7,6 +7,7 @@ import torch
 
 from movideo.ops import resize_flow, visible_mask
 from stages import DepthFlowDiffusion, LatentVideoDiffusion
+from stages.randomness import training_randomness
 from tests.stages.parts import (
     FRAMES,
     GRID,
@@ -19,16 +20,12 @@ from tests.stages.parts import (
 )
 
 
-def keys(stage, size, batch_idx=0, rank=0, world_size=1, accumulate=1):
+def keys(size, batch_idx=0, rank=0, world_size=1, accumulate=1):
     """Keys of one batch's draws as one of several processes makes them."""
-    stage._trainer = SimpleNamespace(
+    runner = SimpleNamespace(
         accumulate_grad_batches=accumulate, world_size=world_size, global_rank=rank, global_step=7
     )
-    stage._fabric = None
-    try:
-        return stage._training_randomness({"video": torch.empty(size)}, batch_idx).keys
-    finally:
-        stage._trainer = None
+    return training_randomness(runner, 0, size, batch_idx).keys
 
 
 @pytest.fixture(scope="module")
@@ -41,27 +38,24 @@ def video_stage():
     return LatentVideoDiffusion(**video_parts()).eval()
 
 
-def test_draws_of_two_ranks_are_those_of_one_process(motion_stage):
-    alone = keys(motion_stage, 4)
+def test_draws_of_two_ranks_are_those_of_one_process():
+    alone = keys(4)
     assert len(set(alone)) == 4
     # DistributedSampler deals out every second clip.
-    assert keys(motion_stage, 2, rank=0, world_size=2) == alone[0::2]
-    assert keys(motion_stage, 2, rank=1, world_size=2) == alone[1::2]
+    assert keys(2, rank=0, world_size=2) == alone[0::2]
+    assert keys(2, rank=1, world_size=2) == alone[1::2]
 
 
-def test_accumulated_batches_draw_as_one(motion_stage):
-    alone = keys(motion_stage, 4)
-    parts = [keys(motion_stage, 2, batch_idx=i, accumulate=2) for i in (4, 5)]
+def test_accumulated_batches_draw_as_one():
+    alone = keys(4)
+    parts = [keys(2, batch_idx=i, accumulate=2) for i in (4, 5)]
     assert parts[0] + parts[1] == alone
 
 
-def test_ranks_and_accumulation_together(motion_stage):
-    alone = keys(motion_stage, 4)
+def test_ranks_and_accumulation_together():
+    alone = keys(4)
     for rank in (0, 1):
-        parts = [
-            keys(motion_stage, 1, batch_idx=i, rank=rank, world_size=2, accumulate=2)
-            for i in (0, 1)
-        ]
+        parts = [keys(1, batch_idx=i, rank=rank, world_size=2, accumulate=2) for i in (0, 1)]
         assert parts[0] + parts[1] == alone[rank::2]
 
 

@@ -28,14 +28,6 @@ def test_decay_has_a_ceiling():
     assert averaged([4.0, 8.0], 0.1) == pytest.approx(4 * 0.1 + 8 * 0.9, rel=1e-6)
 
 
-def test_frozen_parameters_are_left_out():
-    module = nn.Linear(2, 3)
-    module.bias.requires_grad_(False)
-    average = WeightAverage(0.9)
-    average.update(dict(module.named_parameters()))
-    assert set(average.tensors) == {"weight"}
-
-
 def test_applied_swaps_in_and_out():
     module, average = nn.Linear(1, 1, bias=False), WeightAverage(0.5)
     for value in (2.0, 4.0):
