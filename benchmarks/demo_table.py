@@ -16,6 +16,13 @@ ROWS = (  # title, run, figure, figure of the repeated key frame, figure of the 
     ("stage 1: motion from an image, cosine", "stage1", "flow_cosine", None, None),
     ("stage 2: given motion, PSNR dB", "stage2", "psnr", "psnr_repeat", "psnr_warp"),
     (
+        "stage 2: given motion, random-features distance",
+        "stage2",
+        "perceptual_2d_random-features",
+        "perceptual_2d_random-features_repeat",
+        "perceptual_2d_random-features_warp",
+    ),
+    (
         "stage 2: given motion, occluded part, PSNR dB",
         "stage2",
         "psnr_occluded",
@@ -65,7 +72,7 @@ def _head(*columns: str) -> None:
 
 
 def _row(title: str, scenes: str, real: str) -> None:
-    print(f"{title:47}{scenes}  {real}")
+    print(f"{title:49}{scenes}  {real}")
 
 
 def _cells(run: Path, figures: list[str | None]) -> str:

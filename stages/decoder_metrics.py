@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from movideo.losses import FramePerceptualLoss, VGG16Features
+from movideo.losses import FramePerceptualLoss
 from movideo.metrics import ClipMean, MaskedPSNR, PerceptualDistance, WarpError
 from movideo.ops import visible_mask
 from movideo.pictures import label_motion
 from movideo.video.batch import ClipBatch
+from stages.perceptual_score import score_or_default
 
 TRUTH = "truth"
-SCORE_SEED = 1  # not the features that a decoder may have been trained on
 
 
 class DecoderMetrics(nn.Module):
@@ -26,7 +26,7 @@ class DecoderMetrics(nn.Module):
 
     def __init__(self, score: FramePerceptualLoss | None = None) -> None:
         super().__init__()
-        self.score = score or FramePerceptualLoss(VGG16Features(width=16, seed=SCORE_SEED))
+        self.score = score_or_default(score)
         self.rows: dict[str, dict[str, ClipMean]] = {}
 
     def update(self, batch: ClipBatch, decoded: dict[str, Tensor]) -> None:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from movideo.metrics import ClipMean, MaskedPSNR, ResamplingPSNR, WarpError
+from movideo.losses import FramePerceptualLoss
+from movideo.metrics import ClipMean, MaskedPSNR, PerceptualDistance, ResamplingPSNR, WarpError
 from movideo.models.motion_space import Motion
 from movideo.ops import visible_mask, warp
 from movideo.pictures import key_frames
 from movideo.video.batch import ClipBatch
+from stages.perceptual_score import score_or_default
+
+RIVALS = ("", "_repeat", "_warp")  # the generated video, the repeated and the warped key frame
 
 
 class Share(ClipMean):
@@ -23,19 +27,25 @@ class Share(ClipMean):
 class GenerationMetrics(nn.Module):
     """Figures of generated videos against the true ones, means over clips.
 
-    The key frame itself does not count, `psnr_resampled` apart.
+    The key frame itself does not count, `psnr_resampled` and the perceptual distance apart.
 
     `psnr`, `psnr_repeat`, `psnr_warp`: of the generated video, the repeated and the warped key
     frame.
     `psnr_occluded`, `psnr_occluded_warp`: the same where the key frame does not show what is there.
+    `perceptual_2d_lpips` or `perceptual_2d_random-features`, the same with `_repeat` and `_warp`:
+    perceptual distance of those three.
     `warp_error`, `warp_error_truth`: departure from the key frame along the flow where visible, of
     generated and true.
     `occluded`, `psnr_resampled`: how difficult the clips are: share of occluded pixels, PSNR of 4x
     down and up sampling.
+
+    Args:
+        score: the perceptual distance; of random features by default.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, score: FramePerceptualLoss | None = None) -> None:
         super().__init__()
+        self.score = score_or_default(score)
         psnr = (
             "psnr",
             "psnr_repeat",
@@ -45,6 +55,9 @@ class GenerationMetrics(nn.Module):
             "psnr_occluded_warp",
         )
         self.figures = nn.ModuleDict({name: MaskedPSNR() for name in psnr})
+        self.figures.update(
+            {f"{self.score.curve}{of}": PerceptualDistance(self.score.distances) for of in RIVALS}
+        )
         self.figures.update({name: WarpError() for name in ("warp_error", "warp_error_truth")})
         self.figures.update({"occluded": Share(), "psnr_resampled": ResamplingPSNR()})
 
@@ -63,6 +76,8 @@ class GenerationMetrics(nn.Module):
         self._add("psnr_occluded", generated, video, occluded)
         self._add("psnr_occluded_repeat", key.expand_as(video), video, occluded)
         self._add("psnr_occluded_warp", warped, video, occluded)
+        for of, rival in zip(RIVALS, (generated, key.expand_as(video), warped), strict=True):
+            self._add(f"{self.score.curve}{of}", rival, video)
         self._add("warp_error", generated, motion.flow_i2v, visible, key_index)
         self._add("warp_error_truth", video, motion.flow_i2v, visible, key_index)
         self._add("psnr_resampled", video)

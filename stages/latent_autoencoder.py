@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
+from movideo.losses import FramePerceptualLoss
+from movideo.metrics import PerceptualDistance
 from movideo.models import VideoAutoencoder
 from movideo.video.batch import ClipBatch
 from movideo.video.contact_sheet import contact_sheet
 from stages.base import Stage
+from stages.perceptual_score import score_or_default
 from stages.schedules import WarmupCosine
 
 VARIANCE_MOMENTUM = 0.98  # the latent's spread, over about the last fifty steps
@@ -30,6 +33,7 @@ class LatentAutoencoder(Stage):
         optimizer: see `Stage`.
         lr_scheduler: see `Stage`.
         init_from: see `Stage`.
+        perceptual_score: what validation and tests measure with; random features by default.
     """
 
     latent_variance: Tensor
@@ -42,6 +46,7 @@ class LatentAutoencoder(Stage):
         optimizer: OptimizerCallable = torch.optim.AdamW,
         lr_scheduler: LRSchedulerCallable = WarmupCosine,
         init_from: str | None = None,
+        perceptual_score: FramePerceptualLoss | None = None,
     ) -> None:
         super().__init__(optimizer, lr_scheduler, ema_decay=None, init_from=init_from)
         self.autoencoder = autoencoder
@@ -56,6 +61,9 @@ class LatentAutoencoder(Stage):
                 "ssim": StructuralSimilarityIndexMeasure(data_range=(-1.0, 1.0)),
             }
         )
+        self.score = score_or_default(perceptual_score)
+        self.perceptual_distance = PerceptualDistance(self.score.distances)
+        self.freeze_parts("score")
 
     def components(self) -> dict[str, object]:
         """The autoencoder."""
@@ -91,7 +99,10 @@ class LatentAutoencoder(Stage):
         return terms["loss"]
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
-        """The loss without the posterior's noise, PSNR and SSIM; pictures of the first batch."""
+        """The loss without the posterior's noise, and the figures of a test.
+
+        Of the first batch also pictures.
+        """
         size = len(batch["video"])
         terms = self._step(batch, posterior_noise=False)
         self.log_dict(
@@ -102,16 +113,17 @@ class LatentAutoencoder(Stage):
             self.log_picture("val/reconstruction", _pairs(batch["video"], reconstructed))
 
     def test_step(self, batch: ClipBatch, batch_idx: int) -> None:
-        """PSNR and SSIM of reconstructions."""
+        """PSNR, SSIM and perceptual distance of reconstructions."""
         self._evaluate(batch, "test")
 
     def _evaluate(self, batch: ClipBatch, split: str) -> Tensor:
         video = batch["video"]
         reconstructed = self.autoencoder.decode(self.autoencoder.encode(video)).clamp(-1, 1)
         self.metrics.update(reconstructed.flatten(0, 1), video.flatten(0, 1))
+        self.perceptual_distance.update(reconstructed, video)
+        figures = [*self.metrics.items(), (self.score.curve, self.perceptual_distance)]
         self.log_dict(
-            {f"{split}/{name}": metric for name, metric in self.metrics.items()},
-            batch_size=len(video),
+            {f"{split}/{name}": metric for name, metric in figures}, batch_size=len(video)
         )
         return reconstructed
 

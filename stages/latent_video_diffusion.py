@@ -9,6 +9,7 @@ from torch import Tensor
 
 from movideo.checkpoint import Checkpoint, check_same
 from movideo.diffusion import SampleRandomness, drop_mask
+from movideo.losses import FramePerceptualLoss
 from movideo.metrics import MaskedPSNR
 from movideo.models import FrameDecoder, VideoAutoencoder, VideoDecoder
 from movideo.models.condition import MotionCondition, motion_condition
@@ -35,6 +36,7 @@ class LatentVideoDiffusion(DiffusionStage):
             share of the others'.
         decoder_checkpoint: a checkpoint of stage 3 to decode with at validation and test; None
             decodes with the autoencoder's own decoder.
+        perceptual_score: what tests measure with; random features by default.
         kwargs: see `DiffusionStage`.
     """
 
@@ -46,6 +48,7 @@ class LatentVideoDiffusion(DiffusionStage):
         coarse_motion: float = 0.5,
         spatial_lr_factor: float = 0.1,
         decoder_checkpoint: str | None = None,
+        perceptual_score: FramePerceptualLoss | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -55,8 +58,8 @@ class LatentVideoDiffusion(DiffusionStage):
         self.warped_latent_drop = warped_latent_drop
         self.coarse_motion = coarse_motion
         self.spatial_lr_factor = spatial_lr_factor
-        self.freeze_parts("image_encoder", "autoencoder", "decoder")
-        self.metrics = GenerationMetrics()
+        self.metrics = GenerationMetrics(perceptual_score)
+        self.freeze_parts("image_encoder", "autoencoder", "decoder", "metrics")
         self.ceiling = MaskedPSNR()
 
     def components(self) -> dict[str, object]:

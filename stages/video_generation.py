@@ -8,6 +8,7 @@ import lightning as L
 
 from movideo.diffusion import ClassifierFreeGuidance, Guidance
 from movideo.errors import UserError
+from movideo.losses import FramePerceptualLoss
 from movideo.models.motion_space import Motion
 from movideo.pictures import key_frames
 from movideo.pipeline import MoVideoOutput, MoVideoPipeline
@@ -26,6 +27,7 @@ class VideoGeneration(L.LightningModule):
         guidance: classifier-free guidance with scale 1 by default.
         seed: of the noise; each clip's own depends on its name too.
         out: where `movideo predict` writes its videos.
+        perceptual_score: what tests measure with; random features by default.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class VideoGeneration(L.LightningModule):
         guidance: Guidance | None = None,
         seed: int = 0,
         out: str = "predictions",
+        perceptual_score: FramePerceptualLoss | None = None,
     ) -> None:
         super().__init__()
         self.pipeline = MoVideoPipeline.from_pretrained(model)
@@ -42,7 +45,7 @@ class VideoGeneration(L.LightningModule):
         self.guidance = guidance or ClassifierFreeGuidance()
         self.seed = seed
         self.out = Path(out)
-        self.metrics = GenerationMetrics()
+        self.metrics = GenerationMetrics(perceptual_score)
 
     def training_step(self, *_: object) -> None:
         """Never reached: `configure_optimizers` refuses first."""

@@ -49,6 +49,19 @@ def test_perfect_video_reaches_the_ceiling():
     assert found["warp_error_truth"] == pytest.approx(found["warp_error"])
 
 
+def test_perceptual_distance_stands_beside_its_rivals():
+    metrics, video = GenerationMetrics(), clips()["video"]
+    generated = video * 0.5
+    metrics.update(clips(), generated, still())
+    found = {name: value.item() for name, value in metrics.compute().items()}
+    still_video = video[:, KEY : KEY + 1].expand_as(video)
+    name = "perceptual_2d_random-features"
+    for suffix, rival in (("", generated), ("_repeat", still_video), ("_warp", still_video)):
+        expected = metrics.score(rival, video).item()
+        assert found[f"{name}{suffix}"] == pytest.approx(expected, rel=1e-5)
+    assert 0 < found[name] < found[f"{name}_repeat"]
+
+
 def test_key_frame_does_not_count():
     generated = clips()["video"]
     generated[:, KEY] = 1.0

@@ -40,6 +40,8 @@ def test_validation_figures_are_those_of_the_reconstruction(tmp_path):
     assert found["val/psnr"] == pytest.approx(
         (10 * torch.log10(4 / squares)).mean().item(), abs=1e-3
     )
+    expected = stage.score(decoded.clamp(-1, 1), video).item()
+    assert found["val/perceptual_2d_random-features"] == pytest.approx(expected, rel=1e-4)
     assert found["val/reconstruction"] == pytest.approx(
         (decoded - video).abs().mean().item(), rel=1e-4
     )
