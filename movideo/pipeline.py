@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import ModelMixin, SchedulerMixin
+from diffusers import SchedulerMixin
 from torch import Tensor
 
-import movideo
-from movideo.checkpoint import find_class
 from movideo.diffusion import ClassifierFreeGuidance, Denoiser, Guidance
 from movideo.errors import UserError
+from movideo.model_folder import ModelFolder, write_model
 from movideo.models import (
     FrameDecoder,
     ImageEncoder,
@@ -24,11 +22,7 @@ from movideo.models import (
 )
 from movideo.models.condition import motion_condition
 from movideo.models.motion_space import CHANNELS, Motion, MotionSpace
-from movideo.models.pretrained import LOADING_ERRORS, PretrainedModule, first_line, read_config
 from movideo.ops import visible_mask
-from movideo.video.write import whole_file
-
-INDEX = "model_index.json"
 
 
 @dataclass(frozen=True)
@@ -223,39 +217,22 @@ class MoVideoPipeline:
     # -------------------------------------------------------------------------------------- files
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Writes a folder for each part, and `model_index.json` last: where it is, all is."""
-        folder = Path(folder)
-        (folder / INDEX).unlink(missing_ok=True)
-        index: dict[str, Any] = {
-            "_class_name": type(self).__name__,
-            "_movideo_version": movideo.__version__,
-        }
-        for name in self.COMPONENTS:
-            component = getattr(self, name)
-            (folder / name).mkdir(parents=True, exist_ok=True)
-            component.save_pretrained(folder / name)
-            index[name] = [type(component).__module__, type(component).__qualname__]
-        with whole_file(folder / INDEX) as temporary:
-            temporary.write_text(json.dumps(index, indent=2) + "\n", "utf-8")
+        """Writes a folder for each part and `model_index.json`."""
+        parts = {name: getattr(self, name) for name in self.COMPONENTS}
+        write_model(folder, type(self).__name__, parts)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> MoVideoPipeline:
         """Reads what `save_pretrained` wrote.
 
+        Args:
+            folder: its place, or `embedded` for the small model that movideo brings along.
+
         Raises:
             UserError: the folder is missing or not such a folder.
         """
-        folder = Path(folder)
-        if not (folder / INDEX).is_file():
-            raise UserError(
-                f"{folder}: no model here ({INDEX} is missing); "
-                f"make one with: movideo export --out {folder}"
-            )
-        index = read_config(folder, INDEX)
-        missing = [name for name in cls.COMPONENTS if name not in index]
-        if missing:
-            raise UserError(f"{folder / INDEX}: names no {missing[0]}; export the model again")
-        return cls(**{name: _load(folder / name, *index[name]) for name in cls.COMPONENTS})
+        model = ModelFolder(folder)
+        return cls(**{name: model.load(name) for name in cls.COMPONENTS})
 
 
 def _per_image(name: str, value: float | Tensor, image: Tensor) -> Tensor:
@@ -285,24 +262,3 @@ def _given_motion(
             "give the key_index that it was made for"
         )
     return Motion(*(field.to(device) for field in (motion.depth, motion.flow_i2v, motion.flow_v2i)))
-
-
-def _load(folder: Path, module: str, name: str) -> Any:
-    kind = find_class(f"{module}.{name}")
-    if issubclass(kind, PretrainedModule):
-        return kind(str(folder))
-    try:
-        is_model = issubclass(kind, ModelMixin)
-        return _load_model(kind, folder) if is_model else kind.from_pretrained(folder)
-    except LOADING_ERRORS as error:
-        raise UserError(
-            f"{folder}: no {name} could be loaded ({first_line(error)}); export the model again"
-        ) from error
-
-
-def _load_model(kind: Any, folder: Path) -> Any:
-    # The other way of loading needs accelerate.
-    model, info = kind.from_pretrained(folder, low_cpu_mem_usage=False, output_loading_info=True)
-    if info["missing_keys"]:  # diffusers would leave these random with a warning
-        raise ValueError(f"{info['missing_keys'][0]} is missing")
-    return model

@@ -17,13 +17,13 @@ from torch.optim import Optimizer
 
 from movideo.checkpoint import (
     FORMAT_VERSION,
-    Checkpoint,
     check,
     check_same,
     describe,
     load_strictly,
 )
 from movideo.errors import UserError
+from movideo.model_folder import starting_point
 from movideo.models.pretrained import PretrainedModule
 from stages.ema import WeightAverage
 from stages.schedules import WarmupCosine
@@ -41,8 +41,11 @@ class Stage(L.LightningModule):
         optimizer: makes the optimiser from parameter groups.
         lr_scheduler: makes the learning-rate schedule, stepped after every optimiser step.
         ema_decay: decay of the weight average; None keeps none.
-        init_from: a checkpoint of the same stage to take the weights from, with a fresh optimiser.
+        init_from: where to take the weights from, with a fresh optimiser: a checkpoint of the same
+            stage, a model folder, or `embedded` for the small model that movideo brings along.
         allow_random: train over frozen parts that are randomly initialised.
+        allow_other_parts: start from weights that were trained over other frozen parts than those
+            here, and adapt.
     """
 
     def __init__(
@@ -52,6 +55,7 @@ class Stage(L.LightningModule):
         ema_decay: float | None = 0.9999,
         init_from: str | None = None,
         allow_random: bool = False,
+        allow_other_parts: bool = False,
     ) -> None:
         super().__init__()
         self.make_optimizer = optimizer
@@ -59,6 +63,7 @@ class Stage(L.LightningModule):
         self.average = None if ema_decay is None else WeightAverage(ema_decay)
         self.init_from = init_from
         self.allow_random = allow_random
+        self.allow_other_parts = allow_other_parts
         self._frozen: tuple[str, ...] = ()
         self.register_state_dict_post_hook(_drop_frozen)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_ignore_frozen)  # type: ignore[no-untyped-call]
@@ -97,9 +102,10 @@ class Stage(L.LightningModule):
             UserError: a frozen part is random, or `init_from` does not fit.
         """
         if self.init_from is not None:
-            checkpoint = Checkpoint.read(self.init_from, type(self).__name__)
-            self._check_frozen(checkpoint.components, self.init_from)
-            load_strictly(self, checkpoint.weights(), self.init_from)
+            checkpoint = starting_point(self.init_from, type(self).__name__)
+            if not self.allow_other_parts:
+                self._check_frozen(checkpoint.components, self.init_from)
+            load_strictly(self, self._filled_up(checkpoint.weights()), self.init_from)
         for name in self._frozen if stage == "fit" and not self.allow_random else ():
             part = getattr(self, name)
             if isinstance(part, PretrainedModule) and part.is_random:
@@ -107,6 +113,11 @@ class Stage(L.LightningModule):
                     f"model.{name}: frozen, but randomly initialised; name trained weights "
                     f"(--model.{name}.pretrained embedded) or pass --model.allow_random true"
                 )
+
+    def _filled_up(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The weights, with our own for parts that they lack: a model has no discriminators."""
+        there = {_part(key) for key in weights}
+        return {k: v for k, v in self.state_dict().items() if _part(k) not in there} | weights
 
     def _check_frozen(self, described: dict[str, Any], where: str) -> None:
         """Refuses weights that were trained over other frozen parts than those here."""
@@ -205,6 +216,10 @@ def _ignore_frozen(module: nn.Module, incompatible: _IncompatibleKeys) -> None:
     assert isinstance(module, Stage)
     missing = incompatible.missing_keys
     missing[:] = [key for key in missing if not key.startswith(_prefixes(module))]
+
+
+def _part(key: str) -> str:
+    return key.partition(".")[0]
 
 
 def _prefixes(stage: Stage) -> tuple[str, ...]:

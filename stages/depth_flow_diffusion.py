@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, MetricCollection
 
-from movideo.checkpoint import Checkpoint
 from movideo.metrics import DepthError, EndPointError, FlowCosine
+from movideo.model_folder import starting_point
 from movideo.models.motion_space import CHANNELS, Motion, MotionSpace
 from movideo.ops import normalize_flow, resize_flow
 from movideo.pictures import label_motion, motion_sheet
@@ -65,7 +65,8 @@ class DepthFlowDiffusion(DiffusionStage):
         """
         super().setup(stage)
         if self.init_from is not None:
-            self.motion_space = Checkpoint.read(self.init_from).component("motion_space")
+            start = starting_point(self.init_from, type(self).__name__)
+            self.motion_space = start.component("motion_space")
         elif stage == "fit":
             statistics = self.trainer.datamodule.label_statistics(self.motion_space.grid)  # type: ignore[attr-defined]
             self.motion_space = MotionSpace(

@@ -48,6 +48,7 @@ class DiffusionStage(Stage):
         ema_decay: see `Stage`.
         init_from: see `Stage`.
         allow_random: see `Stage`.
+        allow_other_parts: see `Stage`.
     """
 
     def __init__(
@@ -66,8 +67,11 @@ class DiffusionStage(Stage):
         ema_decay: float | None = 0.9999,
         init_from: str | None = None,
         allow_random: bool = False,
+        allow_other_parts: bool = False,
     ) -> None:
-        super().__init__(optimizer, lr_scheduler, ema_decay, init_from, allow_random)
+        super().__init__(
+            optimizer, lr_scheduler, ema_decay, init_from, allow_random, allow_other_parts
+        )
         check_scheduler(noise_scheduler)
         self.unet = unet
         self.image_encoder = image_encoder

@@ -56,6 +56,7 @@ class FlowDecoderGAN(AdversarialStage):
         ema_decay: see `Stage`.
         init_from: see `Stage`.
         allow_random: see `Stage`.
+        allow_other_parts: see `Stage`.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class FlowDecoderGAN(AdversarialStage):
         ema_decay: float | None = 0.999,
         init_from: str | None = None,
         allow_random: bool = False,
+        allow_other_parts: bool = False,
     ) -> None:
         plain = {
             "l1": l1 or L1Loss(),
@@ -100,6 +102,7 @@ class FlowDecoderGAN(AdversarialStage):
             ema_decay=ema_decay,
             init_from=init_from,
             allow_random=allow_random,
+            allow_other_parts=allow_other_parts,
         )
         self.autoencoder = autoencoder
         self.decoder = decoder(autoencoder)

@@ -10,6 +10,7 @@ from movideo.diffusion import ClassifierFreeGuidance, Guidance
 from movideo.errors import UserError
 from movideo.losses import FramePerceptualLoss
 from movideo.models.motion_space import Motion
+from movideo.models.pretrained import EMBEDDED
 from movideo.pictures import key_frames
 from movideo.pipeline import MoVideoOutput, MoVideoPipeline
 from movideo.video.batch import ClipBatch
@@ -22,7 +23,7 @@ class VideoGeneration(L.LightningModule):
     """Generates a video, motion included, from the key frame of every clip.
 
     Args:
-        model: a folder written by `movideo export`.
+        model: a folder written by `movideo export`; by default the small one that comes along.
         num_inference_steps: of either diffusion.
         guidance: classifier-free guidance with scale 1 by default.
         seed: of the noise; each clip's own depends on its name too.
@@ -32,7 +33,7 @@ class VideoGeneration(L.LightningModule):
 
     def __init__(
         self,
-        model: str,
+        model: str = EMBEDDED,
         num_inference_steps: int = 50,
         guidance: Guidance | None = None,
         seed: int = 0,

@@ -5,6 +5,7 @@ import torch
 
 from movideo.errors import UserError
 from movideo.export import build_pipeline
+from movideo.model_folder import starting_point
 from movideo.models import FlowAugmentedDecoder, FrameDecoder
 from movideo.pipeline import MoVideoPipeline
 from stages import DepthFlowDiffusion, FlowDecoderGAN, LatentVideoDiffusion, VideoGeneration
@@ -164,3 +165,66 @@ def test_stages_of_different_motion_grids_are_refused(made, tmp_path):
         UserError, match=r"grid of \[16, 16\], but .*motion\.ckpt makes it on \[8, 8\]"
     ):
         build_pipeline([made[3][0], tmp_path / "other.ckpt"])
+
+
+# ---------------------------------------------------------------------------- back into the stages
+
+
+@pytest.fixture(scope="module")
+def exported(made, decoder):
+    folder = made[0] / "model"
+    build_pipeline([*made[3], decoder[1]]).save_pretrained(folder)
+    return folder
+
+
+def test_every_stage_starts_from_a_model_folder(made, decoder, exported):
+    folder, motion, video, _ = made
+    shared = {"image_encoder": image_encoder(str(folder / "encoder")), "init_from": str(exported)}
+    vae = autoencoder(str(folder / "vae"))
+    fresh = (
+        (DepthFlowDiffusion(**motion_parts(**shared)), motion),
+        (LatentVideoDiffusion(**video_parts(autoencoder=vae, **shared)), video),
+        (FlowDecoderGAN(**decoder_parts(autoencoder=vae, init_from=str(exported))), decoder[0]),
+    )
+    for stage, trained in fresh:
+        stage.setup("fit")
+        found = dict(stage.named_parameters())
+        assert trained.average.tensors
+        for name, value in trained.average.tensors.items():
+            assert torch.equal(found[name], value), name
+    assert fresh[0][0].motion_space.flow_std == motion.motion_space.flow_std
+
+
+def test_a_start_over_other_latents_has_to_be_allowed(made, exported):
+    encoder = image_encoder(str(made[0] / "encoder"))
+
+    def start(**options):
+        stage = LatentVideoDiffusion(
+            **video_parts(
+                autoencoder=other_autoencoder(),
+                image_encoder=encoder,
+                init_from=str(exported),
+                **options,
+            )
+        )
+        stage.setup("fit")
+        return stage
+
+    with pytest.raises(UserError, match=r"model: model\.autoencoder: not the VideoAutoencoder.*"):
+        start()
+    adapted = start(allow_other_parts=True)
+    name, value = next(iter(made[2].average.tensors.items()))
+    assert torch.equal(adapted.get_parameter(name), value)
+
+
+def test_a_decoder_of_another_kind_does_not_fit(made, tmp_path):
+    build_pipeline(made[3]).save_pretrained(tmp_path)  # without stage 3: the 2-D decoder
+    vae = autoencoder(str(made[0] / "vae"))
+    stage = FlowDecoderGAN(**decoder_parts(autoencoder=vae, init_from=str(tmp_path)))
+    with pytest.raises(UserError, match="the checkpoint does not fit"):
+        stage.setup("fit")
+
+
+def test_a_model_holds_no_weights_of_stage_0(exported):
+    with pytest.raises(UserError, match=r"model: a model has no weights of LatentAutoencoder"):
+        starting_point(exported, "LatentAutoencoder")

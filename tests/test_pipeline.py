@@ -7,11 +7,12 @@ import pytest
 import torch
 
 from movideo.errors import UserError
+from movideo.model_folder import INDEX
 from movideo.models.motion_space import Motion, MotionSpace
 from movideo.motion_files import load_motion, save_motion
 from movideo.ops import visible_mask
 from movideo.pictures import result_sheet
-from movideo.pipeline import INDEX, MoVideoPipeline
+from movideo.pipeline import MoVideoPipeline
 from tests.stages.parts import FRAMES, autoencoder, image_encoder, scheduler, unet
 
 FIELDS = ("video", "depth", "flow_i2v", "flow_v2i", "visible")

@@ -20,6 +20,7 @@ from movideo.checkpoint import Checkpoint
 from movideo.cli.configs import shipped_config, shipped_configs
 from movideo.cli.parser import StageArgumentParser, telling
 from movideo.errors import UserError
+from movideo.model_folder import starting_point
 from movideo.video.write import whole_file
 
 KEYWORDS = ("last", "best", "hpc", "registry")  # what `--ckpt_path` may be besides a file
@@ -65,9 +66,11 @@ class MovideoCLI(LightningCLI):
             raise UserError(
                 f"{stage}: its network would be untrained; pass --ckpt_path with a checkpoint of it"
             )
-        for path in (config.get("ckpt_path"), started_from):
-            if path is not None and path not in KEYWORDS:
-                Checkpoint.read(path, stage)
+        if started_from is not None:
+            starting_point(started_from, stage)
+        resumed_from = config.get("ckpt_path")
+        if resumed_from is not None and resumed_from not in KEYWORDS:
+            Checkpoint.read(resumed_from, stage)
 
     def instantiate_classes(self) -> None:
         """Builds model, data and trainer.

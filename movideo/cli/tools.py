@@ -10,6 +10,7 @@ from torch import Tensor
 from movideo.diffusion import ClassifierFreeGuidance
 from movideo.errors import UserError
 from movideo.export import export as export_checkpoints
+from movideo.models.pretrained import EMBEDDED
 from movideo.motion_files import load_motion
 from movideo.motion_files import save_motion as write_motion
 from movideo.pictures import result_sheet
@@ -48,8 +49,8 @@ def export(out: str, checkpoints: list[str]) -> None:
 
 
 def generate(
-    model: str,
     image: str,
+    model: str = EMBEDDED,
     out: str = "movideo.mp4",
     fps: float = 10.0,
     num_frames: int = 17,
@@ -66,8 +67,8 @@ def generate(
     """Makes a video from an image.
 
     Args:
-        model: a folder written by `movideo export`.
         image: the key frame, any picture; its shorter side is resized, the centre cropped.
+        model: a folder written by `movideo export`; by default the small one that comes along.
         out: the video, .mp4 or .gif.
         fps: frames per second, 3 to 30.
         num_frames: frames of the video.
