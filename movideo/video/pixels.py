@@ -1,5 +1,10 @@
 """Between stored pixels and tensors: colour matrices, rotation, resizing, bytes and floats."""
 
+import mmap
+from contextlib import suppress
+from math import prod
+from typing import Any
+
 import numpy as np
 import torch
 import torchvision.transforms.v2.functional as F
@@ -8,9 +13,11 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from numpy.typing import NDArray
 from torch import Tensor
 
+_LARGE = 2**25  # bytes; glibc keeps smaller blocks for use again, and maps larger ones each time
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _ACCURATE = Interpolation.BICUBIC | Interpolation.ACCURATE_RND
 _TO_RGB = _ACCURATE | Interpolation.FULL_CHR_H_INT
+_RESIZED_TO_RGB = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _TO_YUV = _ACCURATE | Interpolation.FULL_CHR_H_INP
 
 
@@ -19,17 +26,78 @@ def rotation(frame: VideoFrame) -> int:
     return round(frame.rotation / 90) * 90 % 360
 
 
-def decode_frame(frame: VideoFrame) -> Tensor:
-    """`(3, H, W)` RGB bytes, upright, converted by the matrix and range that the frame names."""
-    matrix: int = frame.colorspace
-    if matrix == _UNSPECIFIED:  # players guess by size, and so do we
-        large = frame.width >= 1280 or frame.height > 576
-        matrix = Colorspace.ITU709 if large else Colorspace.ITU601
-    rgb = VideoReformatter().reformat(
-        frame, format="rgb24", src_colorspace=matrix, interpolation=_TO_RGB, threads=1
-    )
-    pixels = np.rot90(rgb.to_ndarray(), rotation(frame) // 90)
-    return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+def shown_size(frame: VideoFrame) -> tuple[int, int]:
+    """(height, width) of the frame as it is shown, upright."""
+    stored = (frame.height, frame.width)
+    swaps, _, _ = _orientation(frame)
+    return stored[::-1] if swaps else stored
+
+
+def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
+    """Whether x and y swap for the frame to be shown, and whether then x, and y, run backwards.
+
+    The file's matrix holds a, b, u, c, d, v, …: x' = a x + c y, y' = b x + d y.
+    """
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return False, False, False
+    a, b, _, c, d = (int(value) for value in np.frombuffer(matrix, np.int32)[:5])
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return False, a < 0, d < 0
+    return True, c < 0, b < 0
+
+
+class RgbConverter:
+    """Writes decoded frames as RGB; used for many frames, it prepares libswscale's tables once.
+
+    Args:
+        size: (height, width) to which frames are brought as by `fit`.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self.size = size
+        self._reformatter = VideoReformatter()
+
+    def write(self, frame: VideoFrame, out: Tensor) -> None:
+        """Fills `out`, `(3, H, W)` RGB bytes, by the matrix and range that the frame names.
+
+        Colour and size change in one step: libswscale computes with 15 bits in between, and scales
+        the halved colour planes from the size they are stored in.
+        """
+        swaps, *backwards = _orientation(frame)
+        shown = shown_size(frame)
+        covering = _covering(shown, self.size)
+        height, width = covering[::-1] if swaps else covering
+        planar = self._reformatter.reformat(
+            frame,
+            width,
+            height,
+            format="gbrp",  # libswscale has vector code for planes, none for interleaved RGB
+            src_colorspace=_matrix(frame),
+            interpolation=_TO_RGB if covering == shown else _RESIZED_TO_RGB,
+            threads=1,
+        )
+        flipped = [axis for axis, is_backward in zip((1, 0), backwards, strict=True) if is_backward]
+        for channel, index in zip(out, (2, 0, 1), strict=True):
+            plane = _plane(planar, index)
+            turned = plane.T if swaps else plane
+            upright = turned.flip(flipped) if flipped else turned
+            channel.copy_(_center_crop(upright, self.size))
+
+
+def _matrix(frame: VideoFrame) -> int:
+    """The colour matrix; where the file names none, players guess by size, and so do we."""
+    if frame.colorspace != _UNSPECIFIED:
+        return frame.colorspace
+    large = frame.width >= 1280 or frame.height > 576
+    return Colorspace.ITU709 if large else Colorspace.ITU601
+
+
+def _plane(frame: VideoFrame, index: int) -> Tensor:
+    """`(H, W)` bytes of one plane, without the padding of its rows; shares the frame's memory."""
+    plane = frame.planes[index]
+    padded = torch.frombuffer(plane, dtype=torch.uint8).view(plane.height, plane.line_size)
+    return padded[:, : plane.width]
 
 
 def encode_frame(pixels: NDArray[np.uint8], pix_fmt: str) -> VideoFrame:
@@ -46,13 +114,38 @@ def encode_frame(pixels: NDArray[np.uint8], pix_fmt: str) -> VideoFrame:
 
 def fit(image: Tensor, size: tuple[int, int] | None) -> Tensor:
     """Resizes `(…, 3, H, W)` (antialiased, ratio kept) to just cover `size`, crops the centre."""
-    if size is None or tuple(image.shape[-2:]) == tuple(size):
+    have = (image.shape[-2], image.shape[-1])
+    if size is None or have == tuple(size):
         return image
-    sides = list(zip(size, image.shape[-2:], strict=True))
-    scale = max(wanted / have for wanted, have in sides)
-    covering = [max(wanted, round(have * scale)) for wanted, have in sides]
-    fitted: Tensor = F.center_crop(F.resize(image, covering, antialias=True), list(size))
-    return fitted
+    return _center_crop(F.resize(image, list(_covering(have, size)), antialias=True), size)
+
+
+def _covering(have: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:
+    """The smallest size that covers `wanted` and keeps the ratio of `have`."""
+    scale = max(w / h for w, h in zip(wanted, have, strict=True))
+    height, width = (max(w, round(h * scale)) for w, h in zip(wanted, have, strict=True))
+    return height, width
+
+
+def _center_crop(image: Tensor, size: tuple[int, int]) -> Tensor:
+    height, width = size
+    top, left = (round((h - w) / 2) for h, w in zip(image.shape[-2:], size, strict=True))
+    return image[..., top : top + height, left : left + width]
+
+
+def empty_pixels(*shape: int) -> Tensor:
+    """Bytes to be filled, in large pages where the system has them.
+
+    Linux clears memory page by page as it is first touched: in pages of 4 KiB that takes nearly as
+    long for a frame as to convert its colours, in pages of 2 MiB a fraction of it.
+    """
+    count = prod(shape)
+    if count < _LARGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return torch.empty(shape, dtype=torch.uint8)
+    memory = mmap.mmap(-1, count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    with suppress(OSError):  # a kernel built without them
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=torch.uint8).view(shape)
 
 
 def to_float(image: Tensor) -> Tensor:

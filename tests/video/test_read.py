@@ -1,4 +1,5 @@
-import struct
+import itertools
+import time
 from fractions import Fraction
 
 import av
@@ -8,8 +9,20 @@ import pytest
 import torch
 from PIL import Image
 
-from movideo.video.read import VideoError, VideoInfo, probe, read_frames, read_image
-from tests.video.files import numbered_frame, read_number, write_audio, write_frames, write_numbered
+from movideo.video import container
+from movideo.video.container import Deadline, open_video
+from movideo.video.pixels import fit
+from movideo.video.random_access import frames_around
+from movideo.video.read import (
+    VideoError,
+    VideoInfo,
+    probe,
+    read_frames,
+    read_image,
+    read_pixels,
+)
+from tests.video.files import numbered_frame, read_number, write_frames, write_numbered
+from tests.video.unusual import picture
 
 NTSC = Fraction(30000, 1001)
 
@@ -188,6 +201,9 @@ def test_size_resizes_the_shorter_side_and_crops_the_centre(tmp_path):
 def test_time_outside_the_video_is_an_error(ntsc):
     with pytest.raises(VideoError, match=r"no frame at 9\.000 s, it ends at 6\.673 s"):
         read_frames(ntsc, [1.0, 9.0])
+    for moment in (1e30, float("inf"), float("nan")):
+        with pytest.raises(VideoError, match=r"no frame at 1000|give one or more"):
+            read_frames(ntsc, [moment])
     with pytest.raises(VideoError, match="none below 0 s"):
         read_frames(ntsc, [-0.5])
     with pytest.raises(VideoError, match="give one or more"):
@@ -204,61 +220,82 @@ def test_fps_is_whole_where_a_millisecond_clock_blurred_it(tmp_path):
     assert VideoInfo(tmp_path, (0.0, 0.4, 0.8), 8, 8, 0, "h264").fps == pytest.approx(2.5)
 
 
-def noise_file(path):
-    """A file large enough, frame by frame, to be cut through the middle of one."""
-    random = np.random.default_rng(0)
-    frames = list(random.integers(0, 255, (30, 64, 64, 3), np.uint8))
-    with av.open(str(path), "w", options={"movflags": "faststart"}) as container:
-        stream = container.add_stream("libx264", rate=25)
-        stream.height, stream.width, stream.pix_fmt, stream.thread_count = 64, 64, "yuv420p", 1
-        for pixels in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels)))
-        container.mux(stream.encode())
-    return path.read_bytes()
+def test_rate_is_constant_as_far_as_the_clock_can_tell(tmp_path):
+    def varies(times):
+        return VideoInfo(tmp_path, tuple(times), 8, 8, 0, "h264").variable_rate
+
+    assert not varies([0.0])
+    assert not varies([n / 24 for n in range(48)])
+    assert not varies([round(1000 * n / 240) / 1000 for n in range(240)])  # Matroska's clock
+    assert not varies([round(600 * n / float(NTSC)) / 600 for n in range(90)])  # QuickTime's clock
+    assert varies([n / 24 for n in range(48) if n != 20])  # a frame dropped
+    assert varies([(n + n % 4 // 3 / 2) / 30 for n in range(40)])  # every fourth frame late
 
 
-def cut_short(path):
-    data = noise_file(path)
-    path.write_bytes(data[: len(data) * 6 // 10])
+def test_a_large_clip_is_its_frames_read_one_by_one(ntsc):
+    times, size = [number / 10 for number in range(12)], (1000, 1000)
+    clip = read_pixels(ntsc, times, size)  # 36 MB, in pages of its own
+    assert clip.is_contiguous()
+    for frame, moment in zip(clip, times, strict=True):
+        assert torch.equal(frame, read_pixels(ntsc, [moment], size)[0])
 
 
-def index_lost(path):
-    data = noise_file(path)
-    path.write_bytes(data[: struct.unpack(">I", data[:4])[0] + 40])
+def test_frames_that_nobody_sees_are_not_decoded(tmp_path):
+    path = write_numbered(tmp_path / "a.mp4", 100, 25, options={"bf": "3", "b-adapt": "0"}, gop=100)
+    times = [1.0, 2.0, 3.0]
+    with open_video(path, Deadline(path)) as video:
+        decoded = [round(25 * time) for time, _ in frames_around(video, times)]
+    assert {25, 50, 75} <= set(decoded)
+    # Two of four frames are references and have to be; so are all of the 24 after the last time.
+    assert len(decoded) < 70
+    assert numbers(read_frames(path, times)) == [25, 50, 75]
 
 
-def end_zeroed(path):
-    data = noise_file(path)
-    path.write_bytes(data[: len(data) // 2] + bytes(len(data) - len(data) // 2))
+@pytest.mark.parametrize("size", [(30, 40), (48, 48), (96, 128)])
+def test_resizing_while_converting_gives_what_resizing_afterwards_gives(tmp_path, size):
+    frames = [picture(number, 96, 128) for number in range(3)]
+    path = write_frames(tmp_path / "a.mp4", frames, range(3), Fraction(1, 25), pix_fmt="yuv444p")
+    times = [0.0, 0.04, 0.08]
+    once, twice = read_frames(path, times, size), fit(read_frames(path, times), size)
+    # Both round to bytes, the second twice: an error of 0.3 of 255 levels each is 55 dB together.
+    assert 10 * torch.log10(4 / (once - twice).square().mean()) > 52
 
 
-@pytest.mark.parametrize(
-    ("make", "reason"),
-    [
-        (lambda path: None, "no such file"),
-        (lambda path: path.mkdir(), "no such file"),
-        (lambda path: path.touch(), "empty file"),
-        (lambda path: path.write_text("a film about nothing\n" * 99), "not a video"),
-        (
-            lambda path: path.write_text("#EXTM3U\n#EXTINF:9,\nhttp://localhost/a.ts\n"),
-            "not a video",
-        ),
-        (write_audio, "no video stream"),
-        (cut_short, "damaged or cut short"),
-        (index_lost, "no video stream"),
-        (end_zeroed, "damaged"),
-    ],
-)
-def test_unusable_files_get_one_clear_line(tmp_path, capfd, make, reason):
-    path = tmp_path / "bad.mp4"
-    make(path)
-    with pytest.raises(VideoError, match=reason) as caught:
-        probe(path)
-    message = str(caught.value)
-    assert message.startswith(f"{path}: ")
-    assert "; " in message
-    assert "\n" not in message
-    assert capfd.readouterr().err == ""  # FFmpeg's own chatter stays off the terminal
+def long_video(path, count=50_000):
+    """A file that takes seconds to decode, though not to make: one picture, again and again."""
+    once = write_numbered(path.with_name("once.mkv"), 1, 25, codec="mjpeg", pix_fmt="yuvj420p")
+    with av.open(str(once)) as reader, av.open(str(path), "w") as writer:
+        stream = writer.add_stream_from_template(reader.streams.video[0])
+        (data,) = [bytes(packet) for packet in reader.demux(video=0) if packet.size]
+        for number in range(count):
+            packet = av.Packet(data)
+            packet.pts = packet.dts = 40 * number
+            packet.time_base, packet.stream = Fraction(1, 1000), stream
+            writer.mux(packet)
+    return path
+
+
+def test_deadline_ends_what_takes_long(tmp_path):
+    path = long_video(tmp_path / "a.mkv")
+    start = time.monotonic()
+    with pytest.raises(
+        VideoError, match=r"a\.mkv: not read within 0\.2 s; remove it or allow a long"
+    ):
+        read_frames(path, [0.0, 1999.0], deadline=0.2)
+    with pytest.raises(VideoError, match=r"not read within 0\.02 s"):
+        probe(path, deadline=0.02)
+    assert time.monotonic() - start < 2  # decoding takes some 5 s
+
+
+def test_deadline_is_checked_between_frames_and_can_be_set_for_all_calls(ntsc, monkeypatch):
+    ticks = itertools.count()
+    monkeypatch.setattr(container, "monotonic", lambda: next(ticks))  # a second a look
+    for call in (probe, lambda path: read_pixels(path, [0.0, 6.0])):
+        monkeypatch.setattr(container, "DEADLINE", 1000.0)
+        call(ntsc)
+        monkeypatch.setattr(container, "DEADLINE", 50.0)
+        with pytest.raises(VideoError, match="not read within 50 s"):
+            call(ntsc)
 
 
 def test_image_is_upright_and_fitted(tmp_path):
