@@ -17,6 +17,7 @@ STAGE_COMMANDS = {
 }
 TOOLS = {
     "scenes": "render synthetic clips with exact depth and flow",
+    "index": "list the clips of a disk of videos",
     "precompute": "estimate depth and flow labels of videos",
     "generate": "make a video from an image",
     "export": "turn stage checkpoints into one model folder",
@@ -98,7 +99,8 @@ def _run_tool(name: str, arguments: list[str]) -> None:
         return run_precompute(arguments)
     from movideo.cli.parser import UserArgumentParser
 
-    tool: Callable[..., None] = getattr(import_module("movideo.cli.tools"), name)
+    module = "movideo.cli.index" if name == "index" else "movideo.cli.tools"
+    tool: Callable[..., None] = getattr(import_module(module), name)
     parser = UserArgumentParser(prog=f"movideo {name}", description=TOOLS[name])
     parser.add_argument(*reversed(OPTIONS), action="config", help="A file with these options.")
     parser.add_function_arguments(tool)

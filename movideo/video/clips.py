@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from movideo.video.read import TOLERANCE, VideoError, VideoInfo, read_frames
+from movideo.video.pixels import to_float
+from movideo.video.read import TOLERANCE, VideoError, VideoInfo, read_pixels
 
 _MIB = 2**20
 _ATTEMPTS = 32
@@ -83,6 +84,23 @@ class ClipSettings:
     key_index: int | None = None
     seed: int = 0
 
+    @property
+    def key_frame(self) -> int:
+        """Index of the key frame, the centre unless `key_index` says otherwise."""
+        return self.num_frames // 2 if self.key_index is None else self.key_index
+
+    def out_of_range(self) -> list[str]:
+        """Names of the settings under which no clip can be drawn."""
+        low, high = self.fps_range
+        wrong = {
+            "num_frames": self.num_frames < 1,
+            "size": min(self.size) < 1,
+            "fps_range": not 0 < low <= high,
+            "clips_per_video": self.clips_per_video < 1,
+            "key_index": not 0 <= (self.key_index or 0) < self.num_frames,
+        }
+        return [name for name, is_wrong in wrong.items() if is_wrong]
+
 
 def content_hash(path: str | Path) -> str:
     """SHA-256 over a file's size and its first, middle and last MiB: 64 hex digits.
@@ -102,55 +120,77 @@ def content_hash(path: str | Path) -> str:
     return digest.hexdigest()
 
 
-def draw_clips(info: VideoInfo, content_hash: str, settings: ClipSettings) -> list[Clip]:
+def draw_clips(
+    info: VideoInfo,
+    content_hash: str,
+    settings: ClipSettings,
+    shots: Sequence[tuple[float, float]] | None = None,
+) -> list[Clip]:
     """Draws random clips, each at a random rate that the video can give without repeating a frame.
 
     Clips start on a frame of the video. A video of exactly `num_frames` frames at a constant rate
     in `fps_range` gives one clip: from second 0, at that rate.
 
+    Args:
+        info: times and rate of the video's frames.
+        content_hash: identity of the file's content; with the seed it decides what is drawn.
+        settings: how clips are drawn.
+        shots: seconds of the first and last frame of each shot, ascending; no clip leaves its shot.
+            The whole video by default.
+
     Raises:
-        VideoError: no rate in `fps_range` gives `num_frames` distinct frames.
+        VideoError: no rate in `fps_range` gives `num_frames` distinct frames of one shot.
     """
     source = f"{settings.seed} {content_hash}".encode()
     random = np.random.default_rng(list(hashlib.sha256(source).digest()))
     frames, size = settings.num_frames, settings.size
-    key_index = frames // 2 if settings.key_index is None else settings.key_index
-    rates = _rates(info, settings)
-    drawn = [_draw(info, rates, frames, random) for _ in range(settings.clips_per_video)]
+    shots = [(0.0, info.duration)] if shots is None else shots
+    rates = _rates(info, settings, shots)
+    ends = _shot_ends(info, shots)
+    drawn = [_draw(info, ends, rates, frames, random) for _ in range(settings.clips_per_video)]
     path = str(info.path)
-    clips = [Clip(path, content_hash, *pair, frames, size, key_index) for pair in drawn]
+    clips = [Clip(path, content_hash, *pair, frames, size, settings.key_frame) for pair in drawn]
     return list(dict.fromkeys(clips))
 
 
-def _rates(info: VideoInfo, settings: ClipSettings) -> tuple[float, float]:
-    """Lowest and highest frames per second that the settings allow and the video can give."""
+def _shot_ends(info: VideoInfo, shots: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
+    """For every frame the time of its shot's last frame."""
+    starts, ends = zip(*shots, strict=True)
+    return np.asarray([-np.inf, *ends])[np.searchsorted(starts, info.times, side="right")]
+
+
+def _rates(
+    info: VideoInfo, settings: ClipSettings, shots: Sequence[tuple[float, float]]
+) -> tuple[float, float]:
+    """Lowest and highest frames per second that settings allow and the longest shot can give."""
     low, high = settings.fps_range
     steps = settings.num_frames - 1
     if steps == 0:
         return low, high
     high = min(high, info.fps)
-    spare = info.duration - steps / high if high >= low else -1.0
+    longest = max(end - start for start, end in shots)
+    spare = longest - steps / high if high >= low else -1.0
     if spare >= -TOLERANCE:
-        return (max(low, steps / info.duration), high) if spare > TOLERANCE else (high, high)
-    raise VideoError(_too_short(info, settings, high))
-
-
-def _too_short(info: VideoInfo, settings: ClipSettings, high: float) -> str:
-    low, most = settings.fps_range
-    count = int((info.duration + TOLERANCE) * high) + 1 if high >= low else 0
-    return (
-        f"{info.path}: too short: {info.duration:.2f} s of {info.fps:.5g} fps give {count} frames "
-        f"at {low:g} to {most:g} fps, {settings.num_frames} are needed; "
+        return (max(low, steps / longest), high) if spare > TOLERANCE else (high, high)
+    where = f" in the longest of {len(shots)} shots" if len(shots) > 1 else ""
+    count = int((longest + TOLERANCE) * high) + 1 if high >= low else 0
+    raise VideoError(
+        f"{info.path}: too short: {longest:.2f} s of {info.fps:.5g} fps{where} give {count} frames "
+        f"at {low:g} to {settings.fps_range[1]:g} fps, {settings.num_frames} are needed; "
         "ask for fewer frames, widen the fps range or take a longer video"
     )
 
 
 def _draw(
-    info: VideoInfo, rates: tuple[float, float], num_frames: int, random: np.random.Generator
+    info: VideoInfo,
+    ends: NDArray[np.float64],
+    rates: tuple[float, float],
+    num_frames: int,
+    random: np.random.Generator,
 ) -> tuple[float, float]:
     """A start and a rate; only irregular times can defeat every rate tried."""
     for fps in _candidates(*rates, random):
-        starts = _starts(np.asarray(info.times), fps, num_frames)
+        starts = _starts(np.asarray(info.times), ends, fps, num_frames)
         if len(starts):
             return round(float(random.choice(starts)), 6), fps
     raise VideoError(
@@ -166,19 +206,26 @@ def _candidates(low: float, high: float, random: np.random.Generator) -> Iterato
     yield from (round(high, 6), round(low, 6))
 
 
-def _starts(times: NDArray[np.float64], fps: float, num_frames: int) -> NDArray[np.float64]:
-    """Frame times from which `num_frames` at `fps` show as many frames before the video ends."""
+def _starts(
+    times: NDArray[np.float64], ends: NDArray[np.float64], fps: float, num_frames: int
+) -> NDArray[np.float64]:
+    """Frame times from which `num_frames` at `fps` show as many frames before their shot ends."""
     span = (num_frames - 1) / fps
-    starts = times[times + span <= times[-1] + TOLERANCE]
+    starts = times[times + span <= ends + TOLERANCE]
     wanted = starts[:, None] + np.arange(num_frames) / fps
     shown = np.searchsorted(times, wanted + TOLERANCE, side="right")
     return np.asarray(starts[(np.diff(shown, axis=1) > 0).all(axis=1)])
 
 
 def read_clip(clip: Clip) -> Tensor:
-    """Reads a clip's frames: `(F, 3, H, W)` RGB in [-1, 1].
+    """`read_clip_pixels`, as `(F, 3, H, W)` RGB in [-1, 1]."""
+    return to_float(read_clip_pixels(clip))
+
+
+def read_clip_pixels(clip: Clip) -> Tensor:
+    """Reads a clip's frames: `(F, 3, H, W)` RGB bytes.
 
     Raises:
         VideoError: the file cannot be read or no longer gives that many distinct frames.
     """
-    return read_frames(clip.video, clip.times, clip.size, distinct=True)
+    return read_pixels(clip.video, clip.times, clip.size, distinct=True)

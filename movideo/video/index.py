@@ -1,4 +1,7 @@
-"""The clips of many videos; broken videos are passed over, counted and listed."""
+"""The clips that sources name: those of lists, and those drawn from videos on the spot.
+
+Videos that are broken are passed over, counted and listed.
+"""
 
 import logging
 from collections.abc import Sequence
@@ -7,6 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from movideo.video.clip_list import is_clip_list, read_clip_list
 from movideo.video.clips import Clip, ClipSettings, content_hash, draw_clips
 from movideo.video.read import VideoError, probe
 from movideo.video.sources import find_videos
@@ -19,7 +23,7 @@ class ClipIndex:
     """Clips to use, and for each video passed over, why.
 
     Attributes:
-        clips: in the order of the videos.
+        clips: those of lists, in their order, then those of the videos in theirs.
         skipped: reason by path.
     """
 
@@ -28,17 +32,45 @@ class ClipIndex:
 
 
 def index_clips(videos: str | Path | Sequence[str | Path], settings: ClipSettings) -> ClipIndex:
-    """Draws the clips of every video named (see `find_videos`), with a progress bar.
+    """Reads the clips of lists of clips, and draws clips of every other video named.
 
-    A video that cannot be used, or whose content came before, is skipped; a warning at the end
-    lists them all.
+    A list (see `movideo.video.clip_list`) says which clips to take; what else is named (see
+    `find_videos`) is opened, with a progress bar. A video that cannot be used, or whose content
+    came before, is skipped; a warning at the end lists them all.
 
     Raises:
-        VideoError: what is named does not exist, or not one clip is left (with the first reason).
+        UserError: a list is in Parquet and pyarrow is missing.
+        VideoError: what is named does not exist, a list is wrong or of other clips than the
+            settings ask for, or not one clip is left (with the first reason).
     """
+    named = [Path(name) for name in ([videos] if isinstance(videos, str | Path) else videos)]
+    lists = [path for path in named if path.is_file() and is_clip_list(path)]
+    index = ClipIndex([clip for path in lists for clip in _listed(path, settings)], {})
+    others = [path for path in named if path not in lists]
+    if others or not lists:
+        _draw_all(others, settings, index)
+    return index
+
+
+def _listed(path: Path, settings: ClipSettings) -> list[Clip]:
+    clips = read_clip_list(path)
+    wanted = settings.num_frames, tuple(settings.size), settings.key_frame
+    for clip in clips:
+        given = clip.num_frames, clip.size, clip.key_index
+        if given != wanted:
+            names = zip(("num_frames", "size", "key_index"), given, wanted, strict=True)
+            name, there, here = next(each for each in names if each[1] != each[2])
+            raise VideoError(
+                f"{path}: {name} of its clips is {there}, not {here}; "
+                f"set data.{name} to that or index again"
+            )
+    return clips
+
+
+def _draw_all(videos: Sequence[Path], settings: ClipSettings, index: ClipIndex) -> None:
+    """Adds clips of videos whose content is not in the index yet."""
     paths = find_videos(videos)
-    index = ClipIndex([], {})
-    seen: dict[str, Path] = {}
+    seen = {clip.content_hash: Path(clip.video) for clip in index.clips}
     for path in tqdm(paths, desc="reading videos", unit="video", delay=2):
         try:
             index.clips += _clips(path, seen, settings)
@@ -49,7 +81,6 @@ def index_clips(videos: str | Path | Sequence[str | Path], settings: ClipSetting
         others = f" (and {len(paths) - 1} more, none usable)" if len(paths) > 1 else ""
         raise VideoError(f"{name}: {reason}{others}")
     _report(index, len(paths))
-    return index
 
 
 def _clips(path: Path, seen: dict[str, Path], settings: ClipSettings) -> list[Clip]:

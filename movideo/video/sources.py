@@ -2,9 +2,12 @@
 
 import csv
 import json
+import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from movideo.video.clip_list import is_clip_list, listed_videos
 from movideo.video.read import VideoError
 
 SUFFIXES = frozenset(
@@ -27,6 +30,8 @@ SUFFIXES = frozenset(
 )
 """What counts as a video inside a folder, in any case of letters."""
 
+_logger = logging.getLogger(__name__)
+
 
 def find_videos(videos: str | Path | Sequence[str | Path]) -> list[Path]:
     """Lists the video files that `videos` names, each once, in a stable order.
@@ -35,45 +40,77 @@ def find_videos(videos: str | Path | Sequence[str | Path]) -> list[Path]:
         videos: a folder (searched with its subfolders, sorted), a video file, a list file, or a
             sequence of these. A list is `.txt` (a path a line, `#` starts a comment line), `.csv`
             (the column `video`, else the first one) or `.jsonl` (the key `video`); relative paths
-            in it start at the list's own folder.
+            in it start at the list's own folder. Of a list of clips (see
+            `movideo.video.clip_list`), the videos of its usable rows.
 
     Raises:
         VideoError: something named does not exist, a folder or list holds no video, or a list
             cannot be understood.
     """
+    return list(dict.fromkeys(walk_videos(videos)))
+
+
+def walk_videos(videos: str | Path | Sequence[str | Path]) -> Iterator[Path]:
+    """`find_videos` while the folders are being searched: the same order, maybe with repetitions.
+
+    Raises:
+        VideoError: as `find_videos`, when the walk comes to it.
+    """
     named = [videos] if isinstance(videos, str | Path) else list(videos)
-    found = list(dict.fromkeys(path for name in named for path in _one(Path(name))))
-    if not found:
+    if not named:
         raise VideoError("no videos named; give a folder, a video or a list file")
-    return found
+    for name in named:
+        yield from _one(Path(name))
 
 
-def _one(path: Path) -> list[Path]:
+def _one(path: Path) -> Iterator[Path]:
     if path.is_dir():
-        return _folder(path)
-    if not path.exists():
+        yield from _folder(path)
+    elif not path.exists():
         raise VideoError(f"{path}: no such file or folder; check the path")
-    readers = {".txt": _txt, ".csv": _csv, ".jsonl": _jsonl}
-    suffix = path.suffix.lower()
-    if suffix not in readers:
-        return [path]
-    found = [_row(path, line, entry) for line, entry in readers[suffix](path)]
-    if not found:
-        raise VideoError(f"{path}: the list names no video; put one a row")
-    return found
+    elif is_clip_list(path):
+        yield from listed_videos(path)
+    elif path.suffix.lower() in _READERS:
+        yield from _list(path)
+    else:
+        yield path
 
 
-def _folder(folder: Path) -> list[Path]:
-    found = sorted(
-        path for path in folder.rglob("*")
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )  # fmt: skip
+def _folder(folder: Path) -> Iterator[Path]:
+    found = False
+    for path in _walk(folder):
+        found = True
+        yield path
     if not found:
         raise VideoError(
             f"{folder}: no video in this folder; "
             f"put files ending in {' '.join(sorted(SUFFIXES))} there"
         )
-    return found
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Video files below a folder, sorted; no more than one folder's names in memory a level."""
+    try:
+        with os.scandir(folder) as scanned:
+            entries = sorted(scanned, key=lambda entry: entry.name)
+    except PermissionError:
+        _logger.warning("%s: no permission to look into this folder; it is left out", folder)
+        return
+    for entry in entries:
+        path = Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(path)
+        elif path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
+            yield path
+
+
+def _list(path: Path) -> Iterator[Path]:
+    found = False
+    for line, entry in _READERS[path.suffix.lower()](path):
+        found = True
+        yield _row(path, line, entry)
+    if not found:
+        raise VideoError(f"{path}: the list names no video; put one a row")
 
 
 def _row(source: Path, line: int, entry: object) -> Path:
@@ -122,3 +159,6 @@ def _jsonl(path: Path) -> Iterator[tuple[int, object]]:
                 f'{path}:{number}: not JSON; one object a line, such as {{"video": "a.mp4"}}'
             ) from error
         yield number, row.get("video") if isinstance(row, dict) else None
+
+
+_READERS = {".txt": _txt, ".csv": _csv, ".jsonl": _jsonl}

@@ -70,6 +70,76 @@ def test_clips_are_a_function_of_seed_and_content():
     assert not {(c.start, c.fps) for c in clips} & {(c.start, c.fps) for c in seed_2}
 
 
+def test_what_is_drawn_is_stable_across_versions():
+    # Labels and lists on disk are of these clips.
+    clips = draw_clips(constant(300, 29.97), "ab", ClipSettings(clips_per_video=3, seed=1))
+    assert [(clip.start, clip.fps) for clip in clips] == [
+        (7.007007, 18.321687),
+        (2.769436, 9.913975),
+        (8.141475, 15.867112),
+    ]
+
+
+def test_one_shot_is_drawn_from_like_the_whole_video():
+    info = constant(300, 29.97)
+    settings = ClipSettings(clips_per_video=8, seed=1)
+    shots = [(0.0, info.duration)]
+    assert draw_clips(info, "ab", settings, shots) == draw_clips(info, "ab", settings)
+
+
+def test_no_clip_leaves_its_shot():
+    info = constant(300, 25.0)
+    shots = [(0.0, 1.96), (2.0, 2.36), (2.4, 8.0), (9.0, 11.96)]  # the third is followed by a gap
+    clips = draw_clips(info, "ab", ClipSettings(clips_per_video=200, num_frames=5), shots)
+    holding = [
+        [
+            n
+            for n, (start, end) in enumerate(shots)
+            if start <= c.start and c.times[-1] <= end + 1e-6
+        ]
+        for c in clips
+    ]
+    assert all(len(found) == 1 for found in holding)
+    counts = np.bincount([found[0] for found in holding], minlength=4)
+    assert counts.min() > 0
+    # Every start that fits is as likely: more in longer shots.
+    assert counts[2] > counts[3] > counts[0] > counts[1]
+    for clip in clips:
+        assert len(set(shown(info, clip))) == 5
+
+
+def test_a_shot_of_exactly_that_many_frames_is_taken_whole():
+    info = constant(100, 25.0)
+    shots = [(0.0, 0.4), (0.44, 1.08), (1.12, 1.6)]
+    (clip,) = draw_clips(info, "ab", ClipSettings(), shots)
+    assert (clip.start, clip.fps) == (0.44, 25.0)
+    (short,) = draw_clips(info, "ab", ClipSettings(num_frames=1), shots)
+    assert any(start <= short.start <= end for start, end in shots)
+    message = (
+        r"too short: 0\.64 s of 25 fps in the longest of 3 shots give 17 frames at 3 to 30 fps, 18"
+    )
+    with pytest.raises(VideoError, match=message):
+        draw_clips(info, "ab", ClipSettings(num_frames=18), shots)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "names"),
+    [
+        ({}, []),
+        ({"num_frames": 0, "key_index": None}, ["num_frames", "key_index"]),
+        ({"size": (64, 0)}, ["size"]),
+        ({"fps_range": (0, 3)}, ["fps_range"]),
+        ({"fps_range": (5, 3)}, ["fps_range"]),
+        ({"clips_per_video": 0}, ["clips_per_video"]),
+        ({"key_index": 17}, ["key_index"]),
+        ({"key_index": -1}, ["key_index"]),
+        ({"key_index": 16}, []),
+    ],
+)
+def test_settings_out_of_range_are_named(wrong, names):
+    assert ClipSettings(**wrong).out_of_range() == names
+
+
 def test_drawn_clips_stay_in_range_and_never_repeat_a_frame():
     info = constant(600, 24.0)
     clips = draw_clips(info, "ab", ClipSettings(clips_per_video=200, key_index=3))

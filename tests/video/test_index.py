@@ -1,8 +1,10 @@
 import shutil
+from dataclasses import replace
 
 import pytest
 
-from movideo.video.clips import ClipSettings
+from movideo.video.clip_list import ListRow, write_clip_list
+from movideo.video.clips import Clip, ClipSettings, content_hash
 from movideo.video.index import index_clips
 from movideo.video.read import VideoError
 from tests.video.files import write_audio, write_numbered
@@ -55,3 +57,43 @@ def test_nothing_left_tells_the_first_reason(folder):
         index_clips(broken, ClipSettings())
     with pytest.raises(VideoError, match=r"short\.mp4: too short"):
         index_clips(folder / "short.mp4", ClipSettings())
+
+
+def listed(video, content="0" * 64, **changes):
+    row = ListRow(str(video), content, 0.2, 12.5, 17, 64, 64, 8)
+    return replace(row, **changes)
+
+
+def test_lists_of_clips_stand_beside_videos(folder):
+    text = folder / "text.mp4"  # never opened
+    content = content_hash(folder / "b.mp4")
+    rows = [listed("text.mp4"), listed("b.mp4", content), listed("zero.mp4", reason="static")]
+    write_clip_list(folder / "l.csv", rows)
+    expected = [
+        Clip(str(text), "0" * 64, 0.2, 12.5, 17, (64, 64), 8),
+        Clip(str(folder / "b.mp4"), content, 0.2, 12.5, 17, (64, 64), 8),
+    ]
+    alone = index_clips(folder / "l.csv", ClipSettings())
+    assert alone.clips == expected
+    assert alone.skipped == {}
+    named = [folder / "a.mp4", folder / "l.csv", folder / "b.mp4"]
+    both = index_clips(named, ClipSettings(clips_per_video=2))
+    assert both.clips[:2] == expected
+    assert [clip.video for clip in both.clips[2:]] == [str(folder / "a.mp4")] * 2
+    assert both.skipped == {str(folder / "b.mp4"): f"same content as {folder / 'b.mp4'}"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"num_frames": 9}, "num_frames of its clips is 17, not 9; set data.num_frames to that"),
+        ({"size": (64, 32)}, r"size of its clips is \(64, 64\), not \(64, 32\); set data.size"),
+        ({"key_index": 0}, "key_index of its clips is 8, not 0; set data.key_index"),
+    ],
+)
+def test_a_list_of_other_clips_says_what_to_set(folder, settings, says):
+    write_clip_list(folder / "l.jsonl", [listed("a.mp4")])
+    with pytest.raises(VideoError, match=rf"l\.jsonl: {says}"):
+        index_clips(folder / "l.jsonl", ClipSettings(**settings))
+    other = ClipSettings(fps_range=(1, 2), clips_per_video=7, seed=5)  # matter to drawing alone
+    assert len(index_clips(folder / "l.jsonl", other).clips) == 1

@@ -1,7 +1,10 @@
+import os
+
 import pytest
 
+from movideo.video.clip_list import ListRow, write_clip_list
 from movideo.video.read import VideoError
-from movideo.video.sources import find_videos
+from movideo.video.sources import find_videos, walk_videos
 
 
 @pytest.fixture
@@ -84,3 +87,47 @@ def test_missing_and_empty(tmp_path):
         find_videos(tmp_path)
     with pytest.raises(VideoError, match="no videos named"):
         find_videos([])
+
+
+def test_the_walk_is_lazy_sorted_and_calm(folder, monkeypatch, caplog):
+    for name in ("deep/er.mp4", "deep.mp4", "deep-er/a.mp4", "Z.mp4"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    (folder / "loop.mp4").symlink_to(folder / "loop.mp4")
+    (folder / "linked.mp4").symlink_to(folder / "b.mp4")
+    (folder / "linked").symlink_to(folder)
+    expected = sorted(
+        path for path in folder.rglob("*.*")
+        if path.suffix.lower() in (".mp4", ".mkv", ".webm") and path.name[0] != "."
+        and path.name != "loop.mp4" and path.is_file()
+    )  # fmt: skip
+    assert find_videos(folder) == expected
+
+    scanned = []
+    scandir = os.scandir
+
+    def scan(path):
+        scanned.append(os.path.basename(path))
+        if scanned[-1] == "er":
+            raise PermissionError(13, "denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    walk = walk_videos(folder)
+    assert next(walk).name == "Z.mp4"
+    assert scanned == ["videos"]
+    assert [path.name for path in walk] == [
+        path.name for path in expected[1:] if path.parent.name != "er"
+    ]
+    (record,) = caplog.records
+    assert "no permission to look into this folder" in record.getMessage()
+
+
+def test_a_list_of_clips_names_the_videos_of_its_rows(folder):
+    clip = ("0" * 64, 0.0, 12.5, 17, 64, 64, 8)
+    rows = [ListRow("videos/b.mp4", *clip), ListRow("videos/b.mp4", *clip)]
+    write_clip_list(folder.parent / "l.csv", [*rows, ListRow("gone.mp4", reason="empty file")])
+    assert find_videos(folder.parent / "l.csv") == [folder / "b.mp4"]
+    write_clip_list(folder.parent / "l.jsonl", [ListRow("videos/gone.mp4", *clip)])
+    with pytest.raises(VideoError, match=r"l\.jsonl:1: video .*gone\.mp4; no such file"):
+        find_videos(folder.parent / "l.jsonl")
