@@ -8,7 +8,6 @@ import logging
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,11 @@ from movideo.estimators import DepthEstimator, FlowEstimator
 from movideo.ops import normalize_depth, normalize_flow, resize, resize_flow
 from movideo.video.clips import Clip, read_clip
 from movideo.video.depth_alignment import align_depth
+from movideo.video.label_folder import SHARD_SIZE, deal_clips, labelled_clips, labelled_otherwise
+from movideo.video.label_store import LabelStore
 from movideo.video.read import VideoError
-from movideo.video.shards import SUFFIX, ClipLabels, LabelStore, write_shard
+from movideo.video.shards import SUFFIX, ClipLabels, write_shard
+from movideo.video.write import remove_leftovers
 
 PAIRS_PER_BATCH = 16  # the memory of a learned flow estimator grows with it
 
@@ -95,20 +97,22 @@ def precompute_labels(
     flow_estimator: FlowEstimator,
     rank: int = 0,
     world_size: int = 1,
-    shard_size: int = 64,
+    shard_size: int = SHARD_SIZE,
     grid: tuple[int, int] | None = None,
     device: torch.device | str = "cpu",
     known: LabelStore | None = None,
 ) -> dict[str, str]:
     """Labels the clips that `directory` has no labels of yet, shard by shard, with a progress bar.
 
-    Which clip goes to which shard and rank follows from the sorted clips alone, so ranks need not
-    talk. What is finished when a run is killed is kept. A clip that cannot be read is recorded in
-    its shard and not tried again; one warning at the end lists all of them.
+    Which clip goes to which shard and rank follows from the set of clips alone, so ranks need not
+    talk. What is finished when a run is killed is kept; the next run removes what else it left. A
+    clip that cannot be read is recorded in its shard and not tried again; one warning at the end
+    lists all of them. A shard that is damaged is made again. One line says so if these clips have
+    labels that other settings made.
 
     Args:
         clips: what to label.
-        directory: folder of shards; made if missing.
+        directory: folder of shards, made if missing; its neighbours are those of other settings.
         depth_estimator: gives the depth.
         flow_estimator: gives the flows.
         rank: which share of the shards to make.
@@ -122,37 +126,36 @@ def precompute_labels(
         Reason by clip key for those of this rank's clips that could not be labelled.
 
     Raises:
-        UserError: a shard is corrupt or cannot be written.
+        UserError: a shard cannot be written, or is of another format version.
     """
+    directory = Path(directory)
     maker = _LabelMaker(depth_estimator.to(device), flow_estimator.to(device), grid, device)
-    store = LabelStore(directory, estimators=maker.settings)
-    shards = _assign(clips, shard_size)[rank::world_size]
-    rows = [clip for shard in shards for clip in shard]
-    failed = {clip.key: store.failed[clip.key] for clip in rows if clip.key in store.failed}
-    stores = [store] if known is None else [store, known]
-    missing = [missing_clips(shard, *stores) for shard in shards]
+    remove_leftovers(directory)
+    done = labelled_clips(directory, maker.settings)
+    shards = deal_clips(clips, shard_size)[rank::world_size]
+    own = {clip.key for shard in shards for clip in shard}
+    failed = {key: reason for key, reason in done.failed.items() if key in own}
+    stores = [] if known is None else [known]
+    missing = [
+        [clip for clip in missing_clips(shard, *stores) if clip not in done] for shard in shards
+    ]
+    if not done.keys:
+        _warn_of_other_labels(directory, maker.settings, missing)
     with tqdm(total=sum(map(len, missing)), desc="labelling clips", unit="clip", delay=2) as bar:
         for shard in filter(None, missing):
-            failed |= maker.make_shard(shard, Path(directory), bar)
+            failed |= maker.make_shard(shard, directory, bar)
     if failed:
         reasons = "\n".join(sorted(failed.values()))
         _logger.warning("%d clips could not be labelled:\n%s", len(failed), reasons)
     return failed
 
 
-def _assign(clips: Iterable[Clip], shard_size: int) -> list[list[Clip]]:
-    """Shards: clips of one shape, in the order of their keys, `shard_size` at a time."""
-
-    def shape(clip: Clip) -> tuple[int, tuple[int, int]]:
-        return clip.num_frames, clip.size
-
-    ordered = sorted({clip.key: clip for clip in clips}.values(), key=lambda c: (shape(c), c.key))
-    groups = [list(group) for _, group in groupby(ordered, key=shape)]
-    return [
-        group[start : start + shard_size]
-        for group in groups
-        for start in range(0, len(group), shard_size)
-    ]
+def _warn_of_other_labels(
+    directory: Path, settings: dict[str, Any], shards: Iterable[Sequence[Clip]]
+) -> None:
+    others = labelled_otherwise(directory, settings, (clip for shard in shards for clip in shard))
+    if others is not None:
+        _logger.warning("%s: %s; making new labels", directory, others)
 
 
 @dataclass(frozen=True)
@@ -186,10 +189,11 @@ class _LabelMaker:
         video = read_clip(clip).to(self.device)
         teachers = self.depth_estimator, self.flow_estimator
         labels = label_clip(video, clip.key_index, *teachers, self.grid)
-        tensors = {each.name: getattr(labels, each.name).cpu() for each in fields(ClipLabels)}
-        if not all(tensor.isfinite().all() for tensor in tensors.values()):
-            raise VideoError(f"{clip.video}: its labels are not finite; remove it")
-        return ClipLabels(**tensors)
+        stored = labels.stored()
+        tensors = [getattr(stored, each.name).cpu() for each in fields(ClipLabels)]
+        if not all(tensor.isfinite().all() for tensor in tensors):
+            raise VideoError(f"{clip.video}: its labels are not finite in float16; remove it")
+        return ClipLabels(*tensors)
 
     def _name(self, rows: Sequence[Clip]) -> str:
         content = json.dumps([self.settings, [clip.key for clip in rows]], sort_keys=True)

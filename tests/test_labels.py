@@ -12,10 +12,13 @@ from movideo.errors import UserError
 from movideo.estimators import DepthEstimator, DISFlow, FlowEstimator
 from movideo.labels import label_clip, label_statistics, missing_clips, precompute_labels
 from movideo.ops import warp
+from movideo.video import label_folder
 from movideo.video.clips import Clip
+from movideo.video.label_folder import deal_clips
+from movideo.video.label_store import LabelStore
 from movideo.video.read import VideoError
 from movideo.video.scenes import render_scene
-from movideo.video.shards import ClipLabels, LabelStore, identity_alignment, read_header
+from movideo.video.shards import ClipLabels, identity_alignment, read_header
 
 SHIFT = 1.5  # pixels to the right per frame
 SIZE = (8, 12)
@@ -61,8 +64,9 @@ def make_video(clip):
 
 @pytest.fixture
 def reads(monkeypatch):
-    """Every clip that is read, in order; clips of `bad.mp4` cannot be."""
+    """Every clip that is read, in order; clips of `bad.mp4` cannot be. Shards may be few."""
     record = []
+    monkeypatch.setattr(label_folder, "SHARDS", 1)
 
     def read(clip):
         record.append(clip)
@@ -172,20 +176,32 @@ def test_ranks_cover_each_clip_once(tmp_path, reads, world_size):
     assert sorted(rows) == sorted(clip.key for clip in clips)
 
 
+def test_clips_are_dealt_evenly_to_many_shards():
+    for count, size in [(10, 1), (300, 2), (9000, 64)]:
+        clips = [make_clip(index) for index in range(count)]
+        shards = deal_clips(clips[::-1])
+        assert {len(shard) for shard in shards[:-1]} == {size}
+        keys = [clip.key for shard in shards for clip in shard]
+        assert keys == sorted(clip.key for clip in clips)
+        two = [sum(map(len, shards[rank::2])) for rank in range(2)]
+        assert max(two) - min(two) <= size
+
+
 def test_broken_clips_are_recorded_and_not_tried_again(tmp_path, reads, caplog):
+    folder = tmp_path / "labels"
     bad = Clip("bad.mp4", "f" * 64, 0.0, 7.5, 3, SIZE, 1)
     clips = [make_clip(0), bad, make_clip(1)]
     with caplog.at_level(logging.WARNING):
-        failed = precompute(clips, tmp_path)
+        failed = precompute(clips, folder)
     assert failed == {bad.key: "bad.mp4: cannot be decoded; remove it"}
     assert len(caplog.records) == 1
     assert "1 clips" in caplog.text
     assert "bad.mp4" in caplog.text
-    store = LabelStore(tmp_path)
+    store = LabelStore(folder)
     assert len(store) == 2
     assert missing_clips(clips, store) == []
     reads.clear()
-    assert precompute(clips, tmp_path) == failed
+    assert precompute(clips, folder) == failed
     assert reads == []
 
 
@@ -202,6 +218,44 @@ def test_other_settings_make_other_labels(tmp_path, reads):
     precompute([clip], tmp_path, grid=(4, 6))
     assert len(reads) == 3
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_labels_of_other_settings_are_told_once(tmp_path, reads, caplog):
+    clips = [make_clip(0), make_clip(1)]
+    precompute(clips[:1], tmp_path / "one")
+    precompute_labels(clips[1:], tmp_path / "two", RedDepth(), BlueFlow(bias=0.5))
+    assert caplog.records == []  # of other clips
+    precompute_labels(clips, tmp_path / "three", RedDepth(), BlueFlow(bias=0.75))
+    (message,) = (record.message for record in caplog.records)
+    assert message == (
+        f"{tmp_path / 'three'}: asked for flow.init_args.bias=0.75, found "
+        f"flow.init_args.bias=0.25 in {tmp_path / 'one'}; making new labels"
+    )
+
+
+def test_a_damaged_shard_is_made_again(tmp_path, reads, caplog):
+    clips = [make_clip(index) for index in range(8)]
+    precompute(clips, tmp_path / "labels", shard_size=4)
+    path = sorted((tmp_path / "labels").iterdir())[1]
+    whole = path.read_bytes()
+    for damage in (whole[:-1], whole + b"x", whole[: len(whole) // 4], b""):
+        path.write_bytes(damage)
+        reads.clear()
+        caplog.clear()
+        precompute(clips, tmp_path / "labels", shard_size=4)
+        assert path.read_bytes() == whole
+        assert len(reads) == 4
+        (message,) = {record.message for record in caplog.records}
+        assert message == f"{path}: damaged; its clips are labelled again"
+
+
+def test_labels_beyond_float16_are_refused(tmp_path, reads):
+    class Far(RedDepth):
+        def forward(self, video):
+            return super().forward(video) + 70_000  # float16 ends at 65504
+
+    failed = precompute_labels([make_clip(0)], tmp_path, Far(), BlueFlow())
+    assert list(failed.values()) == ["0.mp4: its labels are not finite in float16; remove it"]
 
 
 def test_known_labels_are_passed_over(tmp_path, reads):

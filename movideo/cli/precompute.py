@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
+
+import cv2
+import torch
 
 from datamodules import VideoClipDataModule
 from movideo.cli.parser import UserArgumentParser
+from movideo.cli.process_share import process_share
 from movideo.errors import UserError
+from movideo.label_preview import write_previews
+from movideo.video.label_report import missing_lines, verify_folder
+from movideo.video.scene_files import LABELS
 
 SHORT_FORMS = {"--videos": "--data.videos", "--labels": "--data.data_dir"}
 # What else a stage's config holds, and the config that a run leaves in its log.
@@ -20,32 +28,69 @@ OTHER_SECTIONS = (
     "ckpt_path",
     "weights_only",
 )
-RANK_VARIABLES = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
+PREVIEW = "preview"  # subfolder of the folder of shards
 
 
 def run_precompute(arguments: list[str]) -> None:
-    """Estimates the labels that the data section of a config asks for.
+    """Estimates the labels that the data section of a config asks for, or checks them.
 
     Raises:
-        UserError: the arguments or what they name cannot be used.
+        UserError: the arguments or what they name cannot be used, or shards are damaged.
     """
-    data: VideoClipDataModule = _parser().build([_long(name) for name in arguments])["data"]
-    rank, world_size = _rank()
+    options = _parser().build([_long(name) for name in arguments])
+    data: VideoClipDataModule = options["data"]
+    if options["verify"]:
+        return _verify(data)
+    if options["preview"] < 0:
+        raise UserError(f"--preview {options['preview']}: give the number of clips to draw")
+    rank, world_size = process_share(options["rank"], options["world_size"], os.environ)
+    # OpenCV counts threads by itself: one setting, such as OMP_NUM_THREADS=1, shall rule both.
+    cv2.setNumThreads(torch.get_num_threads())
     failed = data.precompute_all(rank, world_size)
     share = f" (share {rank + 1} of {world_size})" if world_size > 1 else ""
     left = f"; {len(failed)} clips failed" if failed else ""
     print(f"labels in {data.label_dir}{share}{left}")
+    if options["preview"] and rank == 0:
+        _preview(data, options["preview"])
+    return None
+
+
+def _verify(data: VideoClipDataModule) -> None:
+    given = [Path(videos) / LABELS for videos in data.labelling.videos]
+    reports = [verify_folder(folder) for folder in (*given, data.label_dir) if folder.is_dir()]
+    lines = [line for report in reports for line in report.lines()]
+    print("\n".join([*lines, *missing_lines(data.training_clips(), reports)]))
+    damaged = [str(path) for report in reports for path in report.damaged]
+    if damaged:
+        raise UserError(
+            f"{len(damaged)} damaged shards: {', '.join(damaged)}; "
+            "remove them and run movideo precompute again"
+        )
+
+
+def _preview(data: VideoClipDataModule, count: int) -> None:
+    folder = data.label_dir / PREVIEW
+    paths = write_previews(folder, data.training_clips(), data.labelling.store(), count)
+    print(f"{len(paths)} previews in {folder}: clip, depth, flow_i2v, flow_v2i, visible mask")
 
 
 def _parser() -> UserArgumentParser:
     parser = UserArgumentParser(
         prog="movideo precompute",
         description="Estimates depth and flow labels. --videos and --labels are short for "
-        "--data.videos and --data.data_dir. Processes with RANK and WORLD_SIZE (or SLURM's "
-        "variables) set share the work.",
+        "--data.videos and --data.data_dir. Processes share the work if torchrun or SLURM (tasks, "
+        "job arrays or both) started them, or --rank and --world_size are given.",
     )
     parser.add_argument(
         "-c", "--config", action="config", help="A stage's config; its data section counts."
+    )
+    parser.add_argument("--rank", type=int | None, help="Index of this process, from 0.")
+    parser.add_argument("--world_size", type=int | None, help="Number of processes.")
+    parser.add_argument(
+        "--verify", action="store_true", help="Make nothing: read all shards and report."
+    )
+    parser.add_argument(
+        "--preview", type=int, default=0, help="Number of clips to draw with their labels."
     )
     parser.add_class_arguments(VideoClipDataModule, "data")
     for name in OTHER_SECTIONS:
@@ -56,13 +101,3 @@ def _parser() -> UserArgumentParser:
 def _long(argument: str) -> str:
     name, equals, value = argument.partition("=")
     return SHORT_FORMS.get(name, name) + equals + value
-
-
-def _rank() -> tuple[int, int]:
-    for rank, world_size in RANK_VARIABLES:
-        if rank in os.environ and world_size in os.environ:
-            try:
-                return int(os.environ[rank]), int(os.environ[world_size])
-            except ValueError as error:
-                raise UserError(f"{rank}={os.environ[rank]}: not a number; unset it") from error
-    return 0, 1

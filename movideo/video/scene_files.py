@@ -16,8 +16,14 @@ from movideo.errors import UserError
 from movideo.video.clips import Clip, ClipSettings, content_hash, draw_clips
 from movideo.video.read import probe
 from movideo.video.scenes import Scene, render_scene
-from movideo.video.shards import ClipLabels, identity_alignment, write_shard
-from movideo.video.write import write_mp4
+from movideo.video.shards import (
+    ClipLabels,
+    DamagedShard,
+    identity_alignment,
+    read_header,
+    write_shard,
+)
+from movideo.video.write import remove_leftovers, write_mp4
 
 LABELS = "labels"  # subfolder of a folder of videos whose shards hold these videos' labels
 SHARD_SIZE = 64
@@ -66,7 +72,7 @@ class SceneSettings:
 def write_scenes(folder: str | Path, settings: SceneSettings) -> Path:
     """Renders the set into `folder` as mp4, and its exact labels into `folder/labels`.
 
-    What is there already stays.
+    What is there already stays, except for shards that are damaged and what killed runs left.
 
     Returns:
         The folder.
@@ -78,6 +84,8 @@ def write_scenes(folder: str | Path, settings: SceneSettings) -> Path:
     shards = [
         range(i, min(i + SHARD_SIZE, settings.count)) for i in range(0, settings.count, SHARD_SIZE)
     ]
+    for each in (folder, folder / LABELS):
+        remove_leftovers(each)
     missing = [indices for indices in shards if not _is_written(folder, settings, indices)]
     try:
         (folder / LABELS).mkdir(parents=True, exist_ok=True)
@@ -149,6 +157,16 @@ def _shard_path(folder: Path, settings: SceneSettings, indices: range) -> Path:
 
 def _is_written(folder: Path, settings: SceneSettings, indices: range) -> bool:
     videos = (_video_path(folder, index) for index in indices)
-    return _shard_path(folder, settings, indices).exists() and all(
+    return _is_whole(_shard_path(folder, settings, indices)) and all(
         video.exists() for video in videos
     )
+
+
+def _is_whole(shard: Path) -> bool:
+    if not shard.exists():
+        return False
+    try:
+        read_header(shard)
+    except DamagedShard:
+        return False
+    return True

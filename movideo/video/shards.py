@@ -1,31 +1,39 @@
 """Label shards: safetensors files that hold the depth and flow of many clips.
 
 A shard holds float16 tensors stacked over its clips, and in its metadata one JSON text that names
-the rows, what made the labels, their grid, the clips that could not be labelled, and the format
-version. It is written under a temporary name and renamed, so a shard that exists is whole.
+the rows, what made the labels, their grid, the clips that could not be labelled, the format version
+and a checksum over all of it. It is written under a temporary name and renamed, so a shard that
+exists is whole; its bytes follow from the labels alone.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from movideo.errors import UserError
 from movideo.video.clips import Clip
 from movideo.video.write import whole_file
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, FORMAT_VERSION)  # the first had no checksum
 SUFFIX = ".safetensors"
 METADATA_KEY = "movideo_labels"
+CHECKSUM = "sha256"
+
+
+class DamagedShard(UserError):
+    """A file among label shards that is not whole, or no label shard at all."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,15 @@ class ClipLabels:
         """Depth without the estimator's flicker, `(F, 1, h, w)`."""
         scale, shift = self.depth_alignment.view(-1, 2, 1, 1, 1).unbind(dim=1)
         return self.depth * scale + shift
+
+    def stored(self) -> ClipLabels:
+        """As shards hold it: float16, but for the alignment, whose rounding would shift a frame."""
+        return ClipLabels(
+            depth=self.depth.half(),
+            flow_i2v=self.flow_i2v.half(),
+            flow_v2i=self.flow_v2i.half(),
+            depth_alignment=self.depth_alignment.float(),
+        )
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -91,118 +108,83 @@ def write_shard(
         "failed": dict(failed or {}),
     }
     tensors = _stack(labels) if labels else {}
-    with whole_file(path) as temporary:
-        save_file(tensors, temporary, {METADATA_KEY: json.dumps(header, sort_keys=True)})
-        with open(
-            temporary, "rb"
-        ) as file:  # on the disk before it gets its name, or a power cut leaves a hollow file
-            os.fsync(file.fileno())
+    header[CHECKSUM] = _checksum(header, tensors)
+    # Not `save_file`, which has a temporary file of its own that a kill would leave.
+    content = save(tensors, {METADATA_KEY: json.dumps(header, sort_keys=True)})
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())  # on the disk before it gets its name, or a power cut hollows it
 
 
 def _stack(labels: Sequence[ClipLabels]) -> dict[str, Tensor]:
-    """Float16, except for the alignment: its rounding would shift a whole frame."""
-    tensors = {}
-    for name in (each.name for each in fields(ClipLabels)):
-        dtype = torch.float32 if name == "depth_alignment" else torch.float16
-        rows = torch.stack([getattr(row, name).to(dtype) for row in labels])
-        tensors[name] = rows.contiguous()  # stacking keeps the strides of permuted rows
-    return tensors
+    stored = [row.stored() for row in labels]
+    return {
+        # Stacking keeps the strides of permuted rows.
+        each.name: torch.stack([getattr(row, each.name) for row in stored]).contiguous()
+        for each in fields(ClipLabels)
+    }
 
 
-@dataclass
-class LabelStore:
-    """The labels in some folders of shards, read one clip at a time.
-
-    Only headers are read to build the index. A folder that does not exist is an empty one. A clip
-    that is in several shards is taken from the first: folders in the order given, files by name.
-
-    Attributes:
-        failed: clips that could not be labelled: reason by clip key.
-    """
-
-    _rows: dict[str, tuple[Path, int]] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-
-    def __init__(
-        self, *directories: str | Path, estimators: Mapping[str, Any] | None = None
-    ) -> None:
-        """Indexes the shards.
-
-        Args:
-            *directories: folders of shards.
-            estimators: take only the labels that exactly these made; by default all.
-
-        Raises:
-            UserError: a shard is corrupt, or of another format version.
-        """
-        self._rows, self.failed = {}, {}
-        wanted = None if estimators is None else json.loads(json.dumps(dict(estimators)))
-        for directory in directories:
-            for path in _shards_in(Path(directory)):
-                header = read_header(path)
-                if wanted is None or header["estimators"] == wanted:
-                    self._add(path, header)
-
-    def _add(self, path: Path, header: dict[str, Any]) -> None:
-        for index, row in enumerate(header["rows"]):
-            self._rows.setdefault(row["key"], (path, index))
-        self.failed.update(header["failed"])
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __contains__(self, clip: Clip) -> bool:
-        return clip.key in self._rows
-
-    def get(self, clip: Clip) -> ClipLabels:
-        """The labels of one clip, float32; nothing else of the shard is read.
-
-        Raises:
-            UserError: the clip has no labels, or its shard cannot be read.
-        """
-        if clip not in self:
-            reason = self.failed.get(clip.key, "run `movideo precompute`")
-            raise UserError(f"{clip.video}: no labels for its clip at {clip.start:g} s; {reason}")
-        path, index = self._rows[clip.key]
-        try:
-            with safe_open(path, framework="pt") as shard:
-                return ClipLabels(
-                    **{each.name: _row(shard, each.name, index) for each in fields(ClipLabels)}
-                )
-        except (SafetensorError, OSError) as error:
-            raise _corrupt(path, error) from error
+def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over the header without its checksum and the tensors, by name."""
+    digest = hashlib.sha256(json.dumps(dict(header), sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.numpy().data)
+    return digest.hexdigest()
 
 
-def _row(shard: Any, name: str, index: int) -> Tensor:
-    row: Tensor = shard.get_slice(name)[index : index + 1]
-    return row[0].float()
+def find_shards(directory: str | Path) -> Iterator[Path]:
+    """The shards in a folder by name, none if it does not exist; hidden files are being written."""
+    paths = sorted(Path(directory).glob(f"*{SUFFIX}"))
+    return (path for path in paths if not path.name.startswith("."))
 
 
 def read_header(path: Path) -> dict[str, Any]:
     """What a shard says of itself: `version`, `estimators`, `grid`, `rows` and `failed`.
 
+    A file that was cut or appended to is noticed; flipped bits are not, see `verify_shard`.
+
     Raises:
-        UserError: it is corrupt, no label shard, or of another format version.
+        DamagedShard: it is not whole, or no label shard.
+        UserError: it is of another format version.
     """
     try:
         with safe_open(path, framework="pt") as shard:
             header: dict[str, Any] = json.loads((shard.metadata() or {})[METADATA_KEY])
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
-        raise _corrupt(path, error) from error
-    if header["version"] != FORMAT_VERSION:
         version = header["version"]
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
+        raise corrupt(path, error) from error
+    if version not in READABLE_VERSIONS:
         raise UserError(
             f"{path}: label format {version}, this movideo reads {FORMAT_VERSION}; remove the file"
         )
     return header
 
 
-def _shards_in(directory: Path) -> list[Path]:
-    """Hidden files are shards still being written."""
-    return sorted(path for path in directory.glob(f"*{SUFFIX}") if not path.name.startswith("."))
+def verify_shard(path: Path) -> dict[str, Any]:
+    """Reads all of a shard and compares its checksum, where it has one; gives the header.
+
+    Raises:
+        DamagedShard: it is not what was written.
+        UserError: it is of another format version.
+    """
+    header = read_header(path)
+    try:
+        with safe_open(path, framework="pt") as shard:
+            tensors = {name: shard.get_tensor(name) for name in shard.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise corrupt(path, error) from error
+    content = {name: value for name, value in header.items() if name != CHECKSUM}
+    if header["version"] > 1 and header.get(CHECKSUM) != _checksum(content, tensors):
+        raise corrupt(path, "its checksum differs")
+    return header
 
 
-def _corrupt(path: Path, error: Exception) -> UserError:
-    return UserError(
-        f"{path}: not a readable label shard ({error}); remove it, and its labels will be made anew"
+def corrupt(path: Path, reason: Exception | str) -> DamagedShard:
+    """What to raise for a file that is no readable shard."""
+    return DamagedShard(
+        f"{path}: not a readable label shard ({reason}); remove it, and its labels will be made "
+        "anew"
     )

@@ -1,7 +1,7 @@
 """Videos and pictures to files, under a temporary name first, so that none is half-written."""
 
+import fcntl
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -22,25 +22,85 @@ _REPEATABLE = "mbtree=0"
 _PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
+_TEMPORARY = ".{name}.part{suffix}"
+"""Beside the file and hidden; the suffix tells writers the format."""
+
+
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Gives a temporary name beside `path`; afterwards renames it, or removes it after an error.
+
+    The temporary name follows from `path` alone: who writes the same file again overwrites what a
+    killed process left. A living one holds a lock, and others wait for it to end.
 
     Raises:
         UserError: the folder cannot be made or written to.
     """
     path = Path(path)
-    temporary = path.with_name(f".{uuid.uuid4().hex}{path.suffix}")
+    temporary = path.with_name(_TEMPORARY.format(name=path.name, suffix=path.suffix))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        os.replace(temporary, path)
+        with _locked(temporary), _removed_after_errors(temporary):
+            yield temporary
+            os.replace(temporary, path)
     except (OSError, av.FFmpegError) as error:
         what = error.strerror or error
         raise UserError(f"{path}: cannot be written ({what}); choose another place") from error
+
+
+def remove_leftovers(folder: str | Path) -> None:
+    """Removes the temporary files of killed processes from a folder; those of living ones stay."""
+    for path in Path(folder).glob(_TEMPORARY.format(name="*", suffix="*")):
+        with suppress(OSError), _locked(path, wait=False):
+            path.unlink()
+
+
+@contextmanager
+def _removed_after_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # never there
+            path.unlink()
+        raise
+
+
+@contextmanager
+def _locked(path: Path, wait: bool = True) -> Iterator[None]:
+    """Holds a file, made if missing, against other processes; the kernel ends it with a kill.
+
+    Raises:
+        OSError: the file cannot be made, or, without `wait`, another process holds it.
+    """
+    while True:
+        with open(path, "ab") as file, _lock(file.fileno(), wait):
+            # Who held it before may have renamed or removed the file that was opened here.
+            if _is_at(path, file.fileno()):
+                yield
+                return
+
+
+@contextmanager
+def _lock(descriptor: int, wait: bool) -> Iterator[None]:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except OSError:
+        # Some network file systems know no locks: a file is then written without, never removed.
+        if not wait:
+            raise
+    try:
+        yield
     finally:
-        with suppress(OSError):  # renamed, or never there
-            temporary.unlink()
+        with suppress(OSError):
+            # Closing is not enough: a process forked meanwhile has the same lock.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def write_mp4(

@@ -4,8 +4,8 @@ import torch
 from movideo.errors import UserError
 from movideo.video.clips import ClipSettings, read_clip
 from movideo.video.index import index_clips
+from movideo.video.label_store import LabelStore
 from movideo.video.scene_files import SceneSettings, write_scenes
-from movideo.video.shards import LabelStore
 
 SMALL = SceneSettings(count=3, num_frames=5, size=(32, 32))
 
@@ -36,6 +36,22 @@ def test_what_is_there_stays_and_sets_grow(tmp_path):
     (tmp_path / "scene_000001.mp4").unlink()
     write_scenes(tmp_path, SMALL)
     assert (tmp_path / "scene_000001.mp4").is_file()
+
+
+def test_what_a_killed_run_left_is_mended(tmp_path):
+    write_scenes(tmp_path, SMALL)
+    (shard,) = (tmp_path / "labels").iterdir()
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-1])
+    leftovers = [
+        tmp_path / ".scene_000002.mp4.part.mp4",
+        shard.with_name(f".{shard.name}.part.safetensors"),
+    ]
+    for path in leftovers:
+        path.write_bytes(b"half")
+    write_scenes(tmp_path, SMALL)
+    assert shard.read_bytes() == whole
+    assert not any(path.exists() for path in leftovers)
 
 
 def test_settings_name_the_folder():

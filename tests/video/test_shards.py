@@ -1,22 +1,25 @@
 """Label shards: what goes in comes out, whole or not at all, one clip at a time."""
 
+import hashlib
 import json
 import os
 
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from movideo.errors import UserError
 from movideo.video import shards
 from movideo.video.clips import Clip
+from movideo.video.label_store import LabelStore
 from movideo.video.shards import (
     METADATA_KEY,
     ClipLabels,
-    LabelStore,
+    DamagedShard,
     identity_alignment,
     read_header,
+    verify_shard,
     write_shard,
 )
 
@@ -63,7 +66,7 @@ def test_round_trip(shard):
 def test_header_names_everything(shard):
     folder, clips, _ = shard
     header = read_header(folder / "a.safetensors")
-    assert header["version"] == 1
+    assert header["version"] == 2
     assert header["estimators"] == ESTIMATORS
     assert header["grid"] == [8, 12]
     assert [row.pop("key") for row in header["rows"]] == [clip.key for clip in clips]
@@ -139,13 +142,61 @@ def test_other_version_is_named(shard):
         LabelStore(shard[0])
 
 
+def test_the_bytes_follow_from_the_labels(shard, tmp_path):
+    _, clips, labels = shard
+    for name in "bc":
+        write_shard(tmp_path / name, clips, labels, ESTIMATORS, {"k": "v.mp4: broken"})
+    content = (tmp_path / "a.safetensors").read_bytes()
+    assert (tmp_path / "b").read_bytes() == (tmp_path / "c").read_bytes() == content
+
+
+def test_the_checksum_by_hand(shard):
+    """SHA-256 of the header without it and of each tensor's name, kind and bytes in the file."""
+    path = shard[0] / "a.safetensors"
+    header = read_header(path)
+    claimed = header.pop("sha256")
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    layout = json.loads(content[8 : 8 + length])
+    types = {"F16": "torch.float16", "F32": "torch.float32"}
+    for name in ("depth", "depth_alignment", "flow_i2v", "flow_v2i"):
+        start, end = (8 + length + offset for offset in layout[name]["data_offsets"])
+        kind = types[layout[name]["dtype"]]
+        digest.update(f"{name} {kind} {tuple(layout[name]['shape'])}".encode())
+        digest.update(content[start:end])
+    assert digest.hexdigest() == claimed
+    assert verify_shard(path) == {**header, "sha256": claimed}
+
+
+@pytest.mark.parametrize("place", [b"0.mp4", b"a.Depth", b"broken", -1, -2000])
+def test_any_flipped_bit_is_found(shard, place):
+    path = shard[0] / "a.safetensors"
+    content = bytearray(path.read_bytes())
+    content[place if isinstance(place, int) else content.index(place)] ^= 1
+    path.write_bytes(content)
+    read_header(path)  # all that a quick look sees is that nothing is missing
+    with pytest.raises(DamagedShard, match=r"a\.safetensors: .*its checksum differs.*; remove it"):
+        verify_shard(path)
+
+
+def test_the_first_format_is_still_read(shard):
+    """It is the same without a checksum."""
+    folder, clips, labels = shard
+    path = folder / "a.safetensors"
+    header = {**read_header(path), "version": 1}
+    del header["sha256"]
+    save_file(load_file(path), path, {METADATA_KEY: json.dumps(header)})
+    assert verify_shard(path) == header
+    read = LabelStore(folder).get(clips[2])
+    assert torch.equal(read.flow_v2i.float(), labels[2].flow_v2i.half().float())
+
+
 def test_error_while_writing_leaves_nothing(tmp_path, monkeypatch):
-    def fail(tensors, path, metadata):
-        with open(path, "wb") as file:
-            file.write(b"half")
+    def fail(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(shards, "save_file", fail)
+    monkeypatch.setattr(shards.os, "fsync", fail)
     with pytest.raises(UserError, match="No space left"):
         write_shard(tmp_path / "a.safetensors", [make_clip(0)], [make_labels(0)], ESTIMATORS)
     assert list(tmp_path.iterdir()) == []
@@ -162,3 +213,5 @@ def test_killed_while_writing_leaves_no_shard(tmp_path):
     assert not (tmp_path / "a.safetensors").exists()
     assert len(list(tmp_path.iterdir())) == 1  # the temporary file was there
     assert len(LabelStore(tmp_path)) == 0
+    write_shard(tmp_path / "a.safetensors", [make_clip(0)], [make_labels(0)], ESTIMATORS)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]

@@ -1,4 +1,7 @@
 import math
+import os
+import signal
+import threading
 
 import cv2
 import numpy as np
@@ -9,7 +12,7 @@ from PIL import Image
 from movideo.errors import UserError
 from movideo.video import write
 from movideo.video.read import probe, read_frames, read_image
-from movideo.video.write import write_gif, write_image, write_mp4
+from movideo.video.write import remove_leftovers, whole_file, write_gif, write_image, write_mp4
 
 
 def smooth_video(frames=9, height=64, width=96):
@@ -123,6 +126,56 @@ def test_failure_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
         write_mp4(path, smooth_video(), 8)
     assert [p.name for p in tmp_path.iterdir()] == ["a.mp4"]
     assert path.read_text() == "old"
+
+
+def write_text(path, text, wait=lambda: None):
+    with whole_file(path) as temporary:
+        temporary.write_text(text)
+        wait()
+
+
+def in_child(work):
+    """Runs in a process of its own; gives the status that it ended with."""
+    child = os.fork()
+    if child == 0:
+        work()
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_what_a_kill_left_is_overwritten_or_removed(tmp_path):
+    def die():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    for name in "ab":
+        assert in_child(lambda name=name: write_text(tmp_path / name, "half", die)) == -9
+    leftovers = [path.name for path in tmp_path.iterdir()]
+    assert sorted(leftovers) == [".a.part", ".b.part"]
+    write_text(tmp_path / "a", "whole")
+    assert (tmp_path / "a").read_text() == "whole"
+    remove_leftovers(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_living_process_keeps_its_temporary_file(tmp_path):
+    """Another one may neither remove it nor write into it; it waits and writes after."""
+    statuses = []
+    path = tmp_path / "a"
+    with whole_file(path) as temporary:
+        temporary.write_text("first")
+        assert in_child(lambda: remove_leftovers(tmp_path)) == 0
+        assert temporary.exists()
+        other = threading.Thread(
+            target=lambda: statuses.append(in_child(lambda: write_text(path, "second")))
+        )
+        other.start()
+        other.join(0.3)
+        assert other.is_alive()
+        assert temporary.read_text() == "first"
+    other.join(30)
+    assert statuses == [0]
+    assert path.read_text() == "second"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
 def test_bad_requests_say_what_to_do(tmp_path):
