@@ -1,44 +1,65 @@
-"""Clips and their labels as training samples."""
+"""Clips and their labels as samples, in the types that they are stored in."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from movideo.video.clips import Clip, read_clip
+from datamodules.order import Indices
+from datamodules.packed_clips import PackedClips
+from datamodules.sampler import Place
+from movideo.errors import UserError
+from movideo.video.augment import Augmentation
+from movideo.video.clips import Clip, read_clip_pixels
+from movideo.video.label_store import LabelStore
 from movideo.video.read import VideoError
-from movideo.video.shards import LabelStore
 
 logger = logging.getLogger(__name__)
 
 
-class ClipDataset(Dataset[dict[str, object]]):
+class ClipDataset(Dataset[dict[str, Any]]):
     """Reads clips, and their labels where a store is given.
 
-    A clip that turns out to be damaged is replaced by the next one, always the same, with one
-    warning: which clips make a batch must not depend on how many workers there are.
+    A clip that turns out to be damaged is replaced by the next one of its shape, always the same,
+    with one warning: which clips make a batch must not depend on how many workers there are.
+
+    Attributes:
+        clips: what is read.
+        labels: where their labels are.
+        sources: `(N,)`, the number of the source that each clip comes from.
+        buckets: `(N,)`, equal numbers for clips of equal frames, height and width.
     """
 
-    def __init__(self, clips: Sequence[Clip], labels: LabelStore | None) -> None:
-        self.clips = list(clips)
+    def __init__(self, sources: Sequence[Sequence[Clip]], labels: LabelStore | None) -> None:
+        """Takes the clips of each source.
+
+        Raises:
+            UserError: labels of clips that could be in one batch lie on different grids.
+        """
+        self.clips = PackedClips(chain.from_iterable(sources))
         self.labels = labels
+        self.sources = np.repeat(np.arange(len(sources)), [len(clips) for clips in sources])
+        self.buckets = _numbered_shapes(self.clips, labels)
         self._damaged: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.clips)
 
-    def __getitem__(self, index: int) -> dict[str, object]:
-        """The sample of that index.
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """The sample of that index: a `StoredBatch` without its leading B.
 
         Raises:
-            VideoError: not one clip can be read.
+            VideoError: not one clip of that shape can be read.
         """
-        for offset in range(len(self)):
-            candidate = (index + offset) % len(self)
+        for candidate in self._replacements(index):
             try:
                 return self._read(self.clips[candidate])
             except VideoError as error:
@@ -48,17 +69,68 @@ class ClipDataset(Dataset[dict[str, object]]):
                 last_error = error
         raise last_error
 
-    def _read(self, clip: Clip) -> dict[str, object]:
-        sample: dict[str, object] = {
-            "video": read_clip(clip),
+    def _replacements(self, index: int) -> Iterator[int]:
+        """The clip itself, then those that may stand in for it."""
+        for offset in range(len(self)):
+            candidate = (index + offset) % len(self)
+            if self.buckets[candidate] == self.buckets[index]:
+                yield candidate
+
+    def _read(self, clip: Clip) -> dict[str, Any]:
+        sample: dict[str, Any] = {
+            "video": read_clip_pixels(clip),
             "fps": torch.tensor(clip.fps, dtype=torch.float32),
             "key_index": torch.tensor(clip.key_index),
             # By content: the noise that a clip is given follows its name, not its folder.
             "name": f"{Path(clip.video).stem}_{clip.start:.3f}_{clip.key[:6]}",
         }
-        if self.labels is not None:
-            labels = self.labels.get(clip)
-            sample.update(
-                depth=labels.aligned_depth, flow_i2v=labels.flow_i2v, flow_v2i=labels.flow_v2i
-            )
+        return sample if self.labels is None else sample | vars(self.labels.stored(clip))
+
+
+class TrainingClips(Dataset[dict[str, Any]]):
+    """Clips at their places in an epoch, augmented by draws that belong to the place.
+
+    Args:
+        clips: what is augmented.
+        augmentations: applied one after the other.
+        seed: of the draws, with epoch and position.
+    """
+
+    def __init__(
+        self, clips: ClipDataset, augmentations: Sequence[Augmentation], seed: int
+    ) -> None:
+        self.clips = clips
+        self.augmentations = list(augmentations)
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, place: Place) -> dict[str, Any]:
+        """The augmented sample.
+
+        Raises:
+            VideoError: it cannot be read, and no clip of its shape in its place.
+        """
+        sample = self.clips[place.clip]
+        text = f"augment/{self.seed}/{place.epoch}/{place.position}"
+        digest = hashlib.sha256(text.encode()).digest()
+        random = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little"))
+        for augmentation in self.augmentations:
+            sample = augmentation(sample, random)
         return sample
+
+
+def _numbered_shapes(clips: Sequence[Clip], labels: LabelStore | None) -> Indices:
+    numbers: dict[tuple[int, ...], int] = {}
+    grids: dict[int, tuple[int, int]] = {}
+    buckets = np.empty(len(clips), dtype=np.int64)
+    for index, clip in enumerate(clips):
+        bucket = numbers.setdefault((clip.num_frames, *clip.size), len(numbers))
+        buckets[index] = bucket
+        if labels is not None and grids.setdefault(bucket, labels.grid(clip)) != labels.grid(clip):
+            raise UserError(
+                f"{clip.video}: its labels lie on a grid of {labels.grid(clip)}, those of other "
+                f"clips on {grids[bucket]}; label all with one data.label_grid"
+            )
+    return buckets

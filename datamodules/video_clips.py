@@ -2,47 +2,49 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import lightning as L
-import torch
+import numpy as np
 from torch import distributed
 from torch.utils.data import DataLoader, DistributedSampler
 
-from datamodules.clip_dataset import ClipDataset
+from datamodules.buckets import check_buckets, shape_clips
+from datamodules.clip_dataset import ClipDataset, TrainingClips
+from datamodules.labelling import Labelling
+from datamodules.loader import ResumableLoader
+from datamodules.order import EpochOrder
+from datamodules.packed_clips import PackedClips
+from datamodules.sampler import PlaceSampler
+from datamodules.sources import ClipSources
+from datamodules.split import TRAIN, split_by_video
 from movideo.errors import UserError
 from movideo.estimators import DepthEstimator, DISFlow, FlowEstimator, ParallaxDepth
-from movideo.labels import (
-    LabelStatistics,
-    label_settings,
-    label_statistics,
-    missing_clips,
-    precompute_labels,
-)
+from movideo.labels import LabelStatistics, label_statistics, missing_clips
+from movideo.video.augment import Augmentation
+from movideo.video.batch import ClipBatch, StoredBatch, to_clip_batch
 from movideo.video.clips import Clip, ClipSettings
 from movideo.video.index import index_clips
-from movideo.video.scene_files import LABELS, SceneSettings, write_scenes
-from movideo.video.shards import LabelStore
+from movideo.video.scene_files import SceneSettings, write_scenes
 
 logger = logging.getLogger(__name__)
 
 # One set for every figure that is quoted. Its settings are part of the figure: do not change them.
 FROZEN_SCENES = SceneSettings(count=24, seed=20231120)
 STATISTICS_CLIPS = 256  # enough for two standard deviations
-MAX_LABELS_WHILE_RANKS_WAIT = 512
+MAX_LABELS_WHILE_RANKS_WAIT = 64  # a shard of them: less than a minute
 
 
 class VideoClipDataModule(L.LightningDataModule):
     """Clips of videos with their pseudo-labels, or synthetic scenes with exact ones.
 
     `prepare_data` renders missing scenes and estimates missing labels. Videos, not clips, are split
-    into training, validation and test sets (see `split_by_video`).
+    into training, validation and test sets (see `split_by_video`). Training batches depend on the
+    seed and the epoch alone, and a run that is resumed goes on with the next one. Batches travel to
+    the device as they are stored, and become a `ClipBatch` there.
 
     Args:
         videos: a folder, a video file, a list file (txt, csv, jsonl) or several of these; a mapping
@@ -57,6 +59,11 @@ class VideoClipDataModule(L.LightningDataModule):
             give.
         clips_per_video: how many clips are drawn from each video.
         key_index: the key frame, the centre by default.
+        weights: the share of each of `videos` in an epoch's training clips, in any unit; by default
+            an epoch has every clip once.
+        buckets: further shapes `(num_frames, H, W)` of training clips, at most as long as the
+            default; each clip gets the one nearest to its video's aspect.
+        augmentations: changes to training clips, in this order.
         with_labels: False leaves depth and flow out (stage 0 needs none).
         depth_estimator: makes missing depth labels.
         flow_estimator: makes missing flow labels.
@@ -65,7 +72,7 @@ class VideoClipDataModule(L.LightningDataModule):
         num_workers: loader processes; the batches do not depend on it.
         val_fraction: share of the videos for validation.
         test_fraction: share of the videos for testing, when `videos` are given.
-        seed: of the clips drawn, the split and the order.
+        seed: of the clips drawn, the split, the order and the augmentations.
 
     Raises:
         UserError: a number is out of range.
@@ -82,6 +89,9 @@ class VideoClipDataModule(L.LightningDataModule):
         fps_range: tuple[float, float] = (3.0, 30.0),
         clips_per_video: int = 1,
         key_index: int | None = None,
+        weights: dict[str, float] | None = None,
+        buckets: list[tuple[int, int, int]] | None = None,
+        augmentations: list[Augmentation] | None = None,
         with_labels: bool = True,
         depth_estimator: DepthEstimator | None = None,
         flow_estimator: FlowEstimator | None = None,
@@ -94,10 +104,13 @@ class VideoClipDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         self.prepare_data_per_node = False  # one shared disk: labels are made once, not once a node
-        self.videos = videos
         self.data_dir = Path(data_dir)
+        self.renders_scenes = videos is None
         self.scenes = scenes
         self.test_scenes = test_scenes
+        self.sources = ClipSources(
+            self._scene_folder(scenes) if videos is None else videos, weights
+        )
         self.settings = ClipSettings(
             num_frames=num_frames,
             size=size,
@@ -106,92 +119,61 @@ class VideoClipDataModule(L.LightningDataModule):
             key_index=key_index,
             seed=seed,
         )
+        self.buckets = buckets or []
+        self.augmentations = augmentations or []
         self.with_labels = with_labels
-        self.flow_estimator = flow_estimator or DISFlow()
-        self.depth_estimator = depth_estimator or ParallaxDepth()
-        self.label_grid = label_grid
+        self.labelling = Labelling(
+            self.data_dir,
+            [*self.sources.names, self._scene_folder(test_scenes)],
+            depth_estimator or ParallaxDepth(),
+            flow_estimator or DISFlow(),
+            label_grid,
+        )
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self.seed = seed
-        self._parts: dict[str, list[Clip]] = {}
+        self._parts: dict[str, list[PackedClips]] = {}
         self._datasets: dict[str, ClipDataset] = {}
         self._check()
 
     def _check(self) -> None:
-        settings = self.settings
-        low, high = settings.fps_range
-        wrong = {
-            "num_frames": settings.num_frames < 1,
-            "size": min(settings.size) < 1,
-            "fps_range": not 0 < low <= high,
-            "clips_per_video": settings.clips_per_video < 1,
-            "key_index": not 0 <= (settings.key_index or 0) < settings.num_frames,
-        }
-        values = {**{name: getattr(settings, name) for name in wrong}, **vars(self)}
-        wrong |= {name: not 0 <= values[name] <= 1 for name in ("val_fraction", "test_fraction")}
-        wrong |= {"batch_size": self.batch_size < 1, "num_workers": self.num_workers < 0}
-        for name in (name for name, is_wrong in wrong.items() if is_wrong):
+        wrong = self.settings.out_of_range()
+        wrong += [
+            name for name in ("val_fraction", "test_fraction") if not 0 <= getattr(self, name) <= 1
+        ]
+        wrong += ["batch_size"] if self.batch_size < 1 else []
+        wrong += ["num_workers"] if self.num_workers < 0 else []
+        values = vars(self) | vars(self.settings)
+        for name in wrong:
             raise UserError(f"data.{name}: {values[name]} is out of range; see movideo fit --help")
+        check_buckets(self.buckets, self.settings)
 
     # ---------------------------------------------------------------------------------------- files
 
     @property
     def label_dir(self) -> Path:
         """Where new labels go: a folder of their own for each choice of estimators."""
-        digest = hashlib.sha256(
-            json.dumps(self._label_settings(), sort_keys=True).encode()
-        ).hexdigest()
-        return self.data_dir / LABELS / digest[:8]
+        return self.labelling.directory
 
-    def _label_settings(self) -> dict[str, Any]:
-        return label_settings(self.depth_estimator, self.flow_estimator, self.label_grid)
-
-    def _sources(self) -> list[str]:
-        """The folders and files that clips are drawn from."""
-        if self.videos is None:
-            return [str(self.data_dir / self.scenes.folder_name)]
-        return [self.videos] if isinstance(self.videos, str) else list(self.videos)
-
-    def _draw(self, source: str) -> list[Clip]:
-        """The clips of one source."""
-        settings = self.settings
-        if isinstance(self.videos, dict):
-            settings = replace(settings, clips_per_video=self.videos[source])
-        return index_clips(source, settings).clips
-
-    def _test_source(self) -> str:
-        return str(self.data_dir / self.test_scenes.folder_name)
-
-    def _label_store(self) -> LabelStore:
-        """Labels of our own, and those that stand in a folder of videos."""
-        return LabelStore(*self._given_labels(), self.label_dir)
-
-    def _given_labels(self) -> list[Path]:
-        return [Path(folder) / LABELS for folder in (*self._sources(), self._test_source())]
+    def _scene_folder(self, scenes: SceneSettings) -> str:
+        return str(self.data_dir / scenes.folder_name)
 
     def prepare_data(self) -> None:
         """Renders the scenes and estimates the labels that are missing. Runs on one process.
 
-        Raises:
-            UserError: so many labels are missing that other processes would wait long for them.
+        So many labels that other processes would wait long for them are left to `setup`, which runs
+        on all processes and ends them all.
         """
-        if self.videos is None:
-            write_scenes(self._sources()[0], self.scenes)
-            write_scenes(self._test_source(), self.test_scenes)
+        if self.renders_scenes:
+            for scenes in (self.scenes, self.test_scenes):
+                write_scenes(self._scene_folder(scenes), scenes)
         # Also without labels: broken videos end the run before it has written anything.
-        clips = [clip for part in self._split_clips().values() for clip in part]
-        if not self.with_labels:
-            return
-        missing = missing_clips(clips, self._label_store())
-        if _world_size() > 1 and len(missing) > MAX_LABELS_WHILE_RANKS_WAIT:
-            raise UserError(
-                f"{self.label_dir}: {len(missing)} of {len(clips)} clips have no labels; "
-                "make them first with: movideo precompute --config YOUR_CONFIG"
-            )
-        if missing:
-            self.precompute(clips)
+        clips = _flat(self._split_clips().values())
+        missing = missing_clips(clips, self.labelling.store()) if self.with_labels else []
+        if missing and (_world_size() == 1 or len(missing) <= MAX_LABELS_WHILE_RANKS_WAIT):
+            self.labelling.make(clips)
 
     def precompute_all(self, rank: int = 0, world_size: int = 1) -> dict[str, str]:
         """Estimates the missing labels of all clips, this rank's share of them.
@@ -199,65 +181,68 @@ class VideoClipDataModule(L.LightningDataModule):
         Returns:
             The reason for each clip that failed, by its key.
         """
-        if self.videos is None and rank == 0:
-            write_scenes(self._sources()[0], self.scenes)
-        if self.videos is None and rank > 0:
-            return {}  # scenes come with labels, and one process renders them
-        return self.precompute(self.training_clips(), rank, world_size)
-
-    def precompute(
-        self, clips: Sequence[Clip], rank: int = 0, world_size: int = 1
-    ) -> dict[str, str]:
-        """The same for given clips."""
-        return precompute_labels(
-            clips,
-            self.label_dir,
-            self.depth_estimator,
-            self.flow_estimator,
-            rank=rank,
-            world_size=world_size,
-            grid=self.label_grid,
-            device="cuda" if torch.cuda.is_available() else "cpu",
-            known=LabelStore(*self._given_labels()),
-        )
+        if self.renders_scenes and rank > 0:
+            return {}  # one process renders scenes, and nearly all come with labels
+        if self.renders_scenes:
+            write_scenes(self._scene_folder(self.scenes), self.scenes)
+            world_size = 1
+        return self.labelling.make(self.training_clips(), rank, world_size)
 
     # ---------------------------------------------------------------------------------------- clips
 
     def training_clips(self) -> list[Clip]:
-        """All clips of the given videos (or the scenes), before the split."""
-        return [clip for source in self._sources() for clip in self._draw(source)]
+        """All clips of the given videos (or the scenes), also those kept to validate and test."""
+        return _flat(self._given_parts().values())
 
-    def _split_clips(self) -> dict[str, list[Clip]]:
-        """Clips of `train`, `val` and `test`; the videos are read once."""
+    def _given_parts(self) -> dict[str, list[PackedClips]]:
+        """Those clips by part and source; the videos are read once."""
         if not self._parts:
+            drawn = self.sources.draw(self.settings)
             fractions = {"val": self.val_fraction}
-            if self.videos is not None:
+            if not self.renders_scenes:
                 fractions = {"test": self.test_fraction, **fractions}
-            self._parts = split_by_video(self.training_clips(), fractions, self.seed)
-        if self.videos is None and "test" not in self._parts:
-            self._parts["test"] = index_clips(self._test_source(), self.settings).clips
+            for part, sources in split_by_video(drawn, fractions, self.seed).items():
+                self._parts[part] = [PackedClips(self._shaped(clips, part)) for clips in sources]
         return self._parts
 
+    def _shaped(self, clips: list[Clip], part: str) -> list[Clip]:
+        """Buckets are for training: what is measured has one shape."""
+        if part != TRAIN or not self.buckets:
+            return clips
+        return shape_clips(clips, self.settings, self.buckets)
+
+    def _split_clips(self) -> dict[str, list[PackedClips]]:
+        """The same with the scenes to test on, where no videos are given."""
+        parts = self._given_parts()
+        if self.renders_scenes and "test" not in parts:
+            scenes = index_clips(self._scene_folder(self.test_scenes), self.settings).clips
+            parts["test"] = [PackedClips(scenes)]
+        return parts
+
     def setup(self, stage: str) -> None:
-        """Draws the clips and opens the labels, once."""
+        """Opens the labels, once.
+
+        Raises:
+            UserError: labels are still to be made.
+        """
         if self._datasets:
             return
-        store = self._label_store() if self.with_labels else None
-        for name, clips in self._split_clips().items():
-            labelled = clips if store is None else [clip for clip in clips if clip in store]
-            if len(labelled) < len(clips):
+        store = self.labelling.store() if self.with_labels else None
+        if store is not None:
+            self.labelling.check_all_made(_flat(self._split_clips().values()), store)
+        for part, sources in self._split_clips().items():
+            labelled = [[c for c in clips if store is None or c in store] for clips in sources]
+            self._datasets[part] = ClipDataset(labelled, store)
+            count, left = sum(map(len, sources)), len(self._datasets[part])
+            if left < count:
+                reason = f"they could not be labelled ({self.label_dir})"
                 logger.warning(
-                    "%d of %d %s clips are left out: they could not be labelled (%s)",
-                    len(clips) - len(labelled),
-                    len(clips),
-                    name,
-                    self.label_dir,
+                    "%d of %d %s clips are left out: %s", count - left, count, part, reason
                 )
-            self._datasets[name] = ClipDataset(labelled, store)
 
     def label_statistics(self, grid: tuple[int, int]) -> LabelStatistics:
         """Standard deviations of the normalised training labels on a motion grid `(h, w)`."""
-        dataset = self._datasets["train"]
+        dataset = self._datasets[TRAIN]
         if dataset.labels is None:
             raise UserError(
                 "data.with_labels: false, but this stage learns from labels; set it to true"
@@ -269,79 +254,69 @@ class VideoClipDataModule(L.LightningDataModule):
 
     # -------------------------------------------------------------------------------------- loaders
 
-    def train_dataloader(self) -> DataLoader[dict[str, object]]:
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Batches in an order that depends on the seed and the epoch alone."""
-        dataset = self._datasets["train"]
-        if len(dataset) < self.batch_size * _world_size():
+        dataset, size = self._datasets[TRAIN], self.batch_size * _world_size()
+        if getattr(self.trainer, "overfit_batches", 0):  # some clips, again and again
+            return self._fixed_loader(TRAIN)
+        if np.bincount(dataset.buckets, minlength=1).max() < size:
             raise UserError(
                 f"data: {len(dataset)} training clips do not fill one batch of {self.batch_size}; "
                 "give more videos, raise data.clips_per_video or lower data.batch_size"
             )
-        return self._loader("train", shuffle=True)
+        self.sources.check_counts(dataset.sources)
+        weights = self.sources.weight_list
+        order = EpochOrder(dataset.sources, dataset.buckets, weights, size, self.seed)
+        return ResumableLoader(
+            TrainingClips(dataset, self.augmentations, self.seed),
+            PlaceSampler(dataset, order, _rank(), _world_size()),
+            **self._loader_options(),
+        )
 
-    def val_dataloader(self) -> DataLoader[dict[str, object]] | list[object]:
+    def val_dataloader(self) -> DataLoader[dict[str, Any]] | list[object]:
         """Validation clips in a fixed order; nothing when there is but one video."""
-        return self._loader("val", shuffle=False) if len(self._datasets["val"]) else []
+        return self._fixed_loader("val") if len(self._datasets["val"]) else []
 
-    def test_dataloader(self) -> DataLoader[dict[str, object]]:
+    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Test clips in a fixed order."""
         if not len(self._datasets["test"]):
             raise UserError(
                 "data: no video is left for the test set; "
                 "give more videos or raise data.test_fraction"
             )
-        return self._loader("test", shuffle=False)
+        return self._fixed_loader("test")
 
-    def predict_dataloader(self) -> DataLoader[dict[str, object]]:
+    def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
         """The test clips."""
         return self.test_dataloader()
 
-    def _loader(self, name: str, shuffle: bool) -> DataLoader[dict[str, object]]:
-        dataset = self._datasets[name]
-        return DataLoader(
-            dataset,
-            batch_size=self.batch_size,
-            sampler=DistributedSampler(
-                dataset,
-                num_replicas=_world_size(),
-                rank=distributed.get_rank() if _world_size() > 1 else 0,
-                shuffle=shuffle,
-                seed=self.seed,
-            ),
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            drop_last=shuffle,
+    def _fixed_loader(self, part: str) -> DataLoader[dict[str, Any]]:
+        dataset = self._datasets[part]
+        sampler: DistributedSampler[Any] = DistributedSampler(
+            dataset, _world_size(), _rank(), shuffle=False
         )
+        return DataLoader(dataset, self.batch_size, sampler=sampler, **self._loader_options())
+
+    def _loader_options(self) -> dict[str, Any]:
+        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return {
+            "num_workers": self.num_workers,
+            "persistent_workers": self.num_workers > 0,
+            "pin_memory": on_gpu,
+        }
+
+    def on_after_batch_transfer(self, batch: StoredBatch, dataloader_idx: int) -> ClipBatch:
+        """Converts the batch where it is used: half as many bytes are moved there."""
+        return to_clip_batch(batch)
 
 
-def split_by_video(
-    clips: Sequence[Clip], fractions: dict[str, float], seed: int
-) -> dict[str, list[Clip]]:
-    """Divides clips by the video they come from.
-
-    Each part gets its share of the videos, rounded, at least one while a video is left for
-    training, and all that are left for a share of 1. The videos' order is a hash of seed and
-    content: it depends neither on names nor on folders, and one more video moves no more than one
-    other out of each part, as the shares demand.
-
-    Returns:
-        The clips of `train` and of each named part.
-    """
-
-    def rank(content_hash: str) -> str:
-        return hashlib.sha256(f"{seed}:{content_hash}".encode()).hexdigest()
-
-    videos = sorted({clip.content_hash for clip in clips}, key=rank)
-    part_of = dict.fromkeys(videos, "train")
-    taken = 0
-    for name, fraction in fractions.items():
-        share = max(1, round(fraction * len(videos))) if fraction > 0 else 0
-        share = min(share, len(videos) - taken - (fraction < 1))
-        part_of.update(dict.fromkeys(videos[taken : taken + share], name))
-        taken += max(share, 0)
-    names = ["train", *fractions]
-    return {name: [clip for clip in clips if part_of[clip.content_hash] == name] for name in names}
+def _flat(parts: Iterable[Iterable[Iterable[Clip]]]) -> list[Clip]:
+    return [clip for sources in parts for clips in sources for clip in clips]
 
 
 def _world_size() -> int:
     return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def _rank() -> int:
+    return distributed.get_rank() if distributed.is_initialized() else 0

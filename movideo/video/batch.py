@@ -1,16 +1,39 @@
-"""What the data module hands to the stages."""
+"""What the data module hands to the stages, and what it is made of."""
+
+from __future__ import annotations
 
 from typing import NotRequired, TypedDict
 
 from torch import Tensor
 
+from movideo.video.pixels import to_float
+
+
+class StoredBatch(TypedDict):
+    """One batch in the types that clips and labels are stored in: a quarter to a half of the bytes.
+
+    A sample is the same without the leading B. `video (B, F, 3, H, W)` RGB bytes, `fps (B,)`,
+    `key_index (B,)`, and `name`, one string a clip, no two clips alike. With labels also raw
+    `depth (B, F, 1, h, w)`, `flow_i2v` and `flow_v2i (B, F, 2, h, w)`, pixels of the grid `(h, w)`,
+    all float16, and `depth_alignment (B, F, 2)`, float32.
+    """
+
+    video: Tensor
+    fps: Tensor
+    key_index: Tensor
+    name: list[str]
+    depth: NotRequired[Tensor]
+    depth_alignment: NotRequired[Tensor]
+    flow_i2v: NotRequired[Tensor]
+    flow_v2i: NotRequired[Tensor]
+
 
 class ClipBatch(TypedDict):
-    """One batch; a sample is the same without the leading B.
+    """One batch in float32.
 
     `video (B, F, 3, H, W)` in [-1, 1], `fps (B,)`, `key_index (B,)`, and `name`, one string a clip,
-    no two alike. With labels also `depth (B, F, 1, h, w)`, raw, aligned over frames, and `flow_i2v`
-    and `flow_v2i (B, F, 2, h, w)`, pixels of the grid `(h, w)` that they are stored on.
+    no two clips alike. With labels also `depth (B, F, 1, h, w)`, raw, aligned over frames, and
+    `flow_i2v` and `flow_v2i (B, F, 2, h, w)`, pixels of the grid `(h, w)` that they are stored on.
     """
 
     video: Tensor
@@ -20,3 +43,19 @@ class ClipBatch(TypedDict):
     depth: NotRequired[Tensor]
     flow_i2v: NotRequired[Tensor]
     flow_v2i: NotRequired[Tensor]
+
+
+def to_clip_batch(stored: StoredBatch) -> ClipBatch:
+    """Converts a batch to float32 on the device that it lies on, and aligns its depth."""
+    batch = ClipBatch(
+        video=to_float(stored["video"]),
+        fps=stored["fps"],
+        key_index=stored["key_index"],
+        name=stored["name"],
+    )
+    if "depth" in stored:
+        scale, shift = stored["depth_alignment"][..., None, None, None].unbind(dim=2)
+        batch["depth"] = stored["depth"].float() * scale + shift
+        batch["flow_i2v"] = stored["flow_i2v"].float()
+        batch["flow_v2i"] = stored["flow_v2i"].float()
+    return batch

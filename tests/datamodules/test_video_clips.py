@@ -1,50 +1,21 @@
 """Clips to batches: order, splits, labels."""
 
-from itertools import pairwise
-
+import lightning as L
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from datamodules import VideoClipDataModule
-from datamodules.clip_dataset import ClipDataset
-from datamodules.video_clips import split_by_video
+from datamodules.clip_dataset import ClipDataset, TrainingClips
+from datamodules.sampler import Place
 from movideo.errors import UserError
-from movideo.video.clips import Clip
+from movideo.video.augment import Augmentation, HorizontalFlip, RandomZoom
+from movideo.video.batch import ClipBatch, to_clip_batch
+from movideo.video.clips import read_clip
+from movideo.video.label_store import LabelStore
 from movideo.video.read import VideoError
-from movideo.video.scene_files import SceneSettings, write_scenes
-
-SCENES = SceneSettings(count=8, num_frames=3, size=(32, 32))
-FROZEN = SceneSettings(count=2, seed=9, num_frames=3, size=(32, 32))
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Real files: scenes without their labels."""
-    folder = write_scenes(tmp_path_factory.mktemp("videos"), SCENES)
-    for shard in (folder / "labels").iterdir():
-        shard.unlink()
-    return folder
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-    return tmp_path_factory.mktemp("data")
-
-
-@pytest.fixture
-def make(data_dir):
-    """A data module of small clips that shares scenes and labels with the others here."""
-
-    def make(**options):
-        options = {"num_frames": 3, "size": (32, 32), "num_workers": 0, "batch_size": 2, **options}
-        data = VideoClipDataModule(
-            data_dir=str(data_dir), scenes=SCENES, test_scenes=FROZEN, **options
-        )
-        data.prepare_data()
-        data.setup("fit")
-        return data
-
-    return make
+from movideo.video.shards import ClipLabels, identity_alignment, write_shard
+from tests.datamodules.conftest import SCENES, clip
 
 
 def batches(data, epoch=0):
@@ -57,16 +28,13 @@ def names(data, epoch=0):
     return [name for batch in batches(data, epoch) for name in batch["name"]]
 
 
-def clip(video, start=0.0):
-    return Clip(f"{video}.mp4", str(video), start, 10.0, 3, (32, 32), 1)
-
-
 def test_batches_do_not_depend_on_the_workers(make):
-    alone, helped = batches(make()), batches(make(num_workers=2))
+    options = {"augmentations": [HorizontalFlip(), RandomZoom()]}
+    alone, helped = batches(make(**options)), batches(make(num_workers=2, **options))
     assert len(alone) == len(helped) == 3
     for one, other in zip(alone, helped, strict=True):
         assert one["name"] == other["name"]
-        for key in ("video", "fps", "key_index", "depth", "flow_i2v", "flow_v2i"):
+        for key in set(one) - {"name"}:
             assert torch.equal(one[key], other[key])
 
 
@@ -81,20 +49,50 @@ def test_order_depends_on_seed_and_epoch_alone(make):
     assert names(data) == first
 
 
-def test_scenes_have_exact_labels(make):
+def test_samples_come_in_their_stored_types(make):
+    batch = batches(make())[0]
+    assert batch["video"].dtype == torch.uint8
+    assert batch["depth_alignment"].dtype == torch.float32
+    for key in ("depth", "flow_i2v", "flow_v2i"):
+        assert batch[key].dtype == torch.float16
+
+
+def test_stages_are_given_floats_and_exact_labels_of_scenes(make):
     data = make()
     dataset = data._datasets["train"]
-    by_name = {data_clip.video: index for index, data_clip in enumerate(dataset.clips)}
-    assert len(by_name) == 7
-    for video, index in by_name.items():
-        scene = SCENES.render(int(video[-10:-4]))
-        sample = dataset[index]
+    assert len({clip.video for clip in dataset.clips}) == len(dataset) == 7
+    loader = DataLoader(dataset, batch_size=7)
+    batch = data.on_after_batch_transfer(next(iter(loader)), 0)
+    assert set(batch) == set(ClipBatch.__annotations__)
+    for index, scene_clip in enumerate(dataset.clips):
+        scene = SCENES.render(int(scene_clip.video[-10:-4]))
+        assert torch.equal(batch["video"][index], read_clip(scene_clip))
         # float16 labels: 11 bits of at most 32 pixels
-        assert torch.allclose(sample["flow_i2v"], scene.flow_i2v, atol=1 / 64)
-        assert torch.allclose(sample["depth"], scene.depth, atol=1e-3)
-        assert sample["key_index"] == 1
+        assert torch.allclose(batch["flow_i2v"][index], scene.flow_i2v, atol=1 / 64)
+        assert torch.allclose(batch["depth"][index], scene.depth, atol=1e-3)
+        assert batch["key_index"][index] == 1
     assert not data.label_dir.exists()
     assert len(data._datasets["test"]) == 2
+
+
+def test_depth_is_aligned_on_the_device():
+    depth = torch.tensor([1.0, 3.0]).half().view(1, 2, 1, 1, 1)
+    stored = {
+        "video": torch.tensor([0, 255], dtype=torch.uint8).view(1, 2, 1, 1, 1),
+        "fps": torch.tensor([3.0]),
+        "key_index": torch.tensor([1]),
+        "name": ["a"],
+        "depth": depth,
+        "depth_alignment": torch.tensor([[[2.0, 0.5], [-1.0, 0.001]]]),
+        "flow_i2v": depth,
+        "flow_v2i": -depth,
+    }
+    batch = to_clip_batch(stored)
+    assert batch["video"].flatten().tolist() == [-1, 1]
+    # 3 * -1 + 0.001 in float32; float16 would lose the thousandth.
+    assert batch["depth"].flatten().tolist() == pytest.approx([2.5, -2.999], abs=1e-6)
+    assert batch["flow_v2i"].flatten().tolist() == [-1, -3]
+    assert {batch[key].dtype for key in ("video", "depth", "flow_i2v")} == {torch.float32}
 
 
 def test_real_files_get_estimated_labels_once(make, folder):
@@ -111,19 +109,24 @@ def test_real_files_get_estimated_labels_once(make, folder):
     assert counts == {"train": 6, "val": 1, "test": 1}
 
 
+def test_labels_of_other_grids_are_not_mixed(tmp_path):
+    clips = [clip(0), clip(1, num_frames=2), clip(2)]
+    for each, side in zip(clips, (4, 8, 8), strict=True):
+        depth, flow = (torch.zeros(each.num_frames, size, side, side) for size in (1, 2))
+        labels = ClipLabels(depth, flow, flow, identity_alignment(each.num_frames))
+        write_shard(tmp_path / f"{each.video}.safetensors", [each], [labels], {})
+    store = LabelStore(tmp_path)
+    assert ClipDataset([clips[:2]], store).buckets.tolist() == [0, 1]  # never in one batch
+    told = r"2\.mp4: its labels lie on a grid of \(8, 8\), those of other clips on \(4, 4\)"
+    with pytest.raises(UserError, match=told):
+        ClipDataset([clips[:2], clips[2:]], store)
+
+
 def test_without_labels(make, folder):
     data = make(videos=str(folder), with_labels=False)
     assert set(batches(data)[0]) == {"video", "fps", "key_index", "name"}
     with pytest.raises(UserError, match="with_labels"):
         data.label_statistics((8, 8))
-
-
-def test_a_mapping_gives_each_source_its_share(make, folder):
-    first, second = folder / "scene_000000.mp4", folder / "scene_000001.mp4"
-    videos = {str(first): 1, str(second): 3}
-    data = make(videos=videos, num_frames=1, with_labels=False)
-    counts = [sum(c.video == str(path) for c in data.training_clips()) for path in (first, second)]
-    assert counts == [1, 3]
 
 
 def test_a_single_video_has_no_validation_set(make, folder):
@@ -136,43 +139,107 @@ def test_a_single_video_has_no_validation_set(make, folder):
         make(videos=str(folder / "scene_000000.mp4")).train_dataloader()
 
 
-def test_no_video_is_in_two_parts():
-    clips = [clip(video, start) for video in range(40) for start in (0.0, 1.0)]
-    parts = split_by_video(clips, {"val": 0.1, "test": 0.2}, seed=0)
-    sizes = {name: len({c.video for c in part}) for name, part in parts.items()}
-    assert sizes == {"train": 28, "val": 4, "test": 8}
-    assert sum(map(len, parts.values())) == len(clips)
-    renamed = [Clip(**{**vars(c), "video": f"elsewhere/{c.video}"}) for c in clips]
-    again = split_by_video(renamed[::-1], {"val": 0.1, "test": 0.2}, seed=0)
-    assert {c.key for c in again["val"]} == {c.key for c in parts["val"]}
-    assert split_by_video(clips, {"val": 0.1, "test": 0.2}, seed=1) != parts
-
-
-def test_one_more_video_moves_at_most_one_out_of_each_part():
-    fractions = {"val": 0.1, "test": 0.2}
-    splits = [split_by_video([clip(v) for v in range(n)], fractions, 0) for n in range(5, 60)]
-    for before, after in pairwise(splits):
-        for name in fractions:
-            assert len(set(before[name]) - set(after[name])) <= 1
-    train_to_held_out = [
-        set(before["train"]) - set(after["train"]) for before, after in pairwise(splits)
-    ]
-    assert max(map(len, train_to_held_out)) <= 2  # one for each share that grew
-
-
-def test_a_damaged_clip_is_replaced_by_the_next(monkeypatch, caplog):
+def test_a_damaged_clip_is_replaced_by_the_next_of_its_shape(monkeypatch, caplog):
     def read(wanted):
         if wanted.video == "1.mp4":
             raise VideoError("1.mp4: damaged; remove it")
-        return torch.full((3, 3, 32, 32), float(wanted.content_hash))
+        return torch.full((3, 3, 32, 32), int(wanted.content_hash), dtype=torch.uint8)
 
-    monkeypatch.setattr("datamodules.clip_dataset.read_clip", read)
-    dataset = ClipDataset([clip(0), clip(1), clip(2)], None)
-    found = [float(dataset[index]["video"].mean()) for index in (0, 1, 2, 1)]
-    assert found == [0, 2, 2, 2]
+    monkeypatch.setattr("datamodules.clip_dataset.read_clip_pixels", read)
+    dataset = ClipDataset([[clip(0), clip(1), clip(2, num_frames=2)], [clip(3)]], None)
+    found = [int(dataset[index]["video"][0, 0, 0, 0]) for index in (0, 1, 2, 3, 1)]
+    assert found == [0, 3, 2, 3, 3]
     assert len(caplog.records) == 1
     with pytest.raises(VideoError, match=r"1\.mp4"):
-        ClipDataset([clip(1)], None)[0]
+        ClipDataset([[clip(1), clip(2, num_frames=2)]], None)[0]
+
+
+class Mark(Augmentation):
+    """Writes a random number on the video."""
+
+    def apply(self, sample, random):
+        return {**sample, "video": torch.rand((), generator=random)}
+
+
+def test_augmentations_draw_by_place(monkeypatch):
+    monkeypatch.setattr("datamodules.clip_dataset.read_clip_pixels", lambda wanted: torch.zeros(1))
+    clips = ClipDataset([[clip(video) for video in range(3)]], None)
+    places = [Place(c, e, p) for c in range(3) for e in range(20) for p in range(20)]
+
+    def draws(seed, count=1):
+        training = TrainingClips(clips, [Mark(1)] * count, seed)
+        return {place: float(training[place]["video"]) for place in places}
+
+    first = draws(0)
+    assert draws(0) == first
+    # 400 places, 24 bits a draw: two alike have a chance of half a percent.
+    assert len(set(first.values())) == 400
+    assert all(first[p] == first[Place(0, p.epoch, p.position)] for p in places)
+    assert not set(draws(1).values()) & set(first.values())
+    two = draws(0, count=2)
+    assert not set(two.values()) & set(first.values())
+
+
+def test_only_training_clips_are_augmented(make):
+    plain, flipped = make(), make(augmentations=[HorizontalFlip(1)])
+    for one, other in zip(batches(plain), batches(flipped), strict=True):
+        assert one["name"] == other["name"]
+        assert torch.equal(one["video"].flip(-1), other["video"])
+        assert torch.equal(-one["flow_i2v"][:, :, 0].flip(-1), other["flow_i2v"][:, :, 0])
+    (one,), (other,) = list(plain.val_dataloader()), list(flipped.val_dataloader())
+    assert torch.equal(one["video"], other["video"])
+
+
+def test_weights_mix_the_training_clips(make, folder):
+    first, second = (str(folder / f"scene_00000{number}.mp4") for number in range(2))
+    options = {"num_frames": 1, "with_labels": False, "val_fraction": 0, "test_fraction": 0}
+    data = make(videos={first: 9, second: 3}, weights={first: 1, second: 5}, **options)
+    sources = [name[: len("scene_000000")] for name in names(data)]
+    assert [sources.count(f"scene_00000{number}") for number in range(2)] == [2, 10]
+
+
+def test_overfitting_takes_the_same_clips_again(make):
+    data = make(num_workers=1)
+    seen = []
+
+    class Learner(L.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(()))
+
+        def training_step(self, batch, batch_idx):
+            seen.append(tuple(batch["name"]))
+            return self.weight * batch["video"].mean()
+
+        def configure_optimizers(self):
+            return torch.optim.SGD(self.parameters())
+
+    L.Trainer(
+        accelerator="cpu", max_epochs=2, overfit_batches=2, logger=False,
+        enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,
+    ).fit(Learner(), data)  # fmt: skip
+    assert len(seen) == 4
+    assert seen[:2] == seen[2:]
+    assert seen[0] != seen[1]
+
+
+def test_other_processes_do_not_wait_for_many_labels(make, unprepared, folder, monkeypatch):
+    """Rank 0 leaves them unmade; then every rank comes to the same end by itself."""
+    make(videos=str(folder))  # on another grid
+    monkeypatch.setattr("datamodules.video_clips._world_size", lambda: 2)
+    monkeypatch.setattr("datamodules.video_clips.MAX_LABELS_WHILE_RANKS_WAIT", 7)
+    options = {"videos": str(folder), "label_grid": (4, 4)}
+    first, second = unprepared(**options), unprepared(**options)
+    first.prepare_data()
+    assert not first.label_dir.exists()
+    for data in (first, second):
+        told = r"8 of 8 clips have no labels \(asked for grid=\[4, 4\].*\); .*movideo precompute"
+        with pytest.raises(UserError, match=told):
+            data.setup("fit")
+    monkeypatch.setattr("datamodules.video_clips.MAX_LABELS_WHILE_RANKS_WAIT", 8)
+    first.prepare_data()
+    second.setup("fit")
+    assert sum(map(len, second._datasets.values())) == 8
 
 
 @pytest.mark.parametrize(
