@@ -15,7 +15,7 @@ install: $(INSTALLED) ## Make .venv with everything for development (minutes, on
 
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(PYTHON) || $(BASE_PYTHON) -m venv .venv
-	$(PYTHON) -m pip install --constraint constraints.txt --editable ".[dev,metrics,samples]"
+	$(PYTHON) -m pip install --constraint constraints.txt --editable ".[dev,index,metrics,samples]"
 	touch $@
 
 DEMO_FIT := .venv/bin/movideo fit --trainer.logger.init_args.save_dir demo/runs --trainer.logger.init_args.version 0
@@ -44,7 +44,7 @@ demo: install ## Train the stages on scenes and real clips, make a video, measur
 	  $(call demo_test,stage1,--config stage1.yaml --config demo/stage1.yaml --ckpt_path demo/runs/stage1/$(CHECKPOINT),$(videos)) && \
 	  $(call demo_test,stage2,--config stage2.yaml --config demo/stage2.yaml --ckpt_path demo/runs/stage2/$(CHECKPOINT),$(videos)) && \
 	  $(call demo_test,stage3,--config stage3.yaml --config demo/stage3.yaml --ckpt_path demo/runs/stage3/$(CHECKPOINT),$(videos)) && \
-	  $(call demo_test,chain,--config generation.yaml --model.model demo/model --model.num_inference_steps 5,$(videos)) &&) true
+	  $(call demo_test,chain,--config generation.yaml --model.model demo/model --model.num_inference_steps 10,$(videos)) &&) true
 	$(PYTHON) -m benchmarks.demo_table demo
 
 test: install ## Run the fast tests
@@ -71,14 +71,21 @@ decoders: install ## Train the 3-D and the flow-augmented decoder and compare th
 	.venv/bin/movideo test --config stage3.yaml --ckpt_path runs/stage3/$(CHECKPOINT) \
 	  --model.rivals '{3-D: runs/decoder-3d/$(CHECKPOINT)}' --trainer.logger.init_args.version table
 
-weights: install ## Train the embedded autoencoder and image encoder again (hours)
+WEIGHTS_FIT = .venv/bin/movideo fit --config $(1).yaml --config weights/$(2).yaml --trainer.logger.init_args.version 0
+
+weights: install ## Train the embedded weights again (hours)
 	.venv/bin/movideo scenes --out weights/scenes --clips 500 --seed 1
 	$(PYTHON) -m benchmarks.sample_clips weights/videos weights/held_out
-	.venv/bin/movideo fit --config stage0.yaml --config weights/autoencoder.yaml --trainer.logger.init_args.version 0
+	$(call WEIGHTS_FIT,stage0,autoencoder)
 	.venv/bin/movideo export --out movideo/weights --checkpoints '[runs/autoencoder/$(CHECKPOINT)]'
-	.venv/bin/movideo fit --config stage1.yaml --config weights/image_encoder.yaml --trainer.logger.init_args.version 0
+	$(call WEIGHTS_FIT,stage1,image_encoder)
 	.venv/bin/movideo export --out weights/parts --checkpoints '[runs/image_encoder/$(CHECKPOINT)]'
 	cp -r weights/parts/image_encoder movideo/weights/
+	$(call WEIGHTS_FIT,stage1,motion)
+	$(call WEIGHTS_FIT,stage2,video)
+	.venv/bin/movideo export --out weights/model \
+	  --checkpoints '[runs/motion/$(CHECKPOINT), runs/video/$(CHECKPOINT)]'
+	cp -r weights/model/. movideo/weights/
 
 clean: ## Remove what builds, tests and the demo left behind
 	rm -rf build dist runs data demo weights .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -9,7 +9,6 @@ from typing import Any
 
 from diffusers import ModelMixin
 
-import movideo
 from movideo.checkpoint import Checkpoint, describe, find_class
 from movideo.errors import UserError
 from movideo.models.pretrained import (
@@ -36,17 +35,17 @@ KEPT = {
 }
 
 
-def write_model(folder: str | Path, kind: str, parts: Mapping[str, Any]) -> None:
+def write_model(folder: str | Path, about: Mapping[str, str], parts: Mapping[str, Any]) -> None:
     """Writes a folder for each part, and `model_index.json` last: where it is, all is.
 
     Args:
         folder: where to; parts that are there already are replaced.
-        kind: name of the class that the parts make up.
+        about: what the index says besides its parts, such as `_class_name`.
         parts: each with `save_pretrained`.
     """
     folder = Path(folder)
     (folder / INDEX).unlink(missing_ok=True)
-    index: dict[str, Any] = {"_class_name": kind, "_movideo_version": movideo.__version__}
+    index: dict[str, Any] = dict(about)
     for name, part in parts.items():
         (folder / name).mkdir(parents=True, exist_ok=True)
         part.save_pretrained(folder / name)

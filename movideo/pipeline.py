@@ -10,6 +10,7 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor
 
+import movideo
 from movideo.diffusion import ClassifierFreeGuidance, Denoiser, Guidance
 from movideo.errors import UserError
 from movideo.model_folder import ModelFolder, write_model
@@ -219,7 +220,8 @@ class MoVideoPipeline:
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes a folder for each part and `model_index.json`."""
         parts = {name: getattr(self, name) for name in self.COMPONENTS}
-        write_model(folder, type(self).__name__, parts)
+        about = {"_class_name": type(self).__name__, "_movideo_version": movideo.__version__}
+        write_model(folder, about, parts)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> MoVideoPipeline:
