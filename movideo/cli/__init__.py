@@ -51,7 +51,7 @@ def _fail(message: str) -> None:
 def _one_line(message: str) -> str:
     """The message itself, where torch wrapped it into the traceback of a data loader's worker."""
     if message.startswith("Caught ") and "Traceback" in message:
-        message = message.strip().splitlines()[-1].partition("Error: ")[2]
+        message = message.strip().splitlines()[-1].partition(": ")[2]
     return " ".join(message.split())
 
 
