@@ -79,7 +79,7 @@ def test_a_broken_video_among_good_ones_is_listed(movideo, tmp_path):
     assert "skipped 2 of 5 videos:" in done.stderr
     assert f"{folder / 'empty.mp4'}: empty file" in done.stderr
     made = {path: path.stat().st_mtime_ns for path in files(tmp_path / "data")}
-    assert len(made) == 1
+    assert len(made) == 3  # so few clips go into a shard each
     again = movideo("precompute", "--videos", folder, *SMALL)
     assert again.code == 0
     assert {path: path.stat().st_mtime_ns for path in files(tmp_path / "data")} == made
