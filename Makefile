@@ -63,6 +63,7 @@ bench: install ## Time the networks beside their peers
 	$(PYTHON) -m benchmarks.unet
 	$(PYTHON) -m benchmarks.decoder
 	$(PYTHON) -m benchmarks.scene_figures
+	$(PYTHON) -m benchmarks.loading
 
 decoders: install ## Train the 3-D and the flow-augmented decoder and compare them with the 2-D one (an hour)
 	.venv/bin/movideo fit --config stage3.yaml --model.decoder movideo.models.TemporalDecoder \
