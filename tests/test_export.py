@@ -228,3 +228,26 @@ def test_a_decoder_of_another_kind_does_not_fit(made, tmp_path):
 def test_a_model_holds_no_weights_of_stage_0(exported):
     with pytest.raises(UserError, match=r"model: a model has no weights of LatentAutoencoder"):
         starting_point(exported, "LatentAutoencoder")
+
+
+@torch.no_grad()
+def test_the_embedded_model_makes_a_video_and_starts_stages_1_and_2():
+    pipeline = MoVideoPipeline.from_pretrained("embedded")
+    image = torch.zeros(3, 64, 64)
+    result = pipeline(
+        image, num_frames=3, num_inference_steps=1, generator=torch.Generator().manual_seed(0)
+    )
+    assert result.video.shape == (1, 3, 3, 64, 64)
+    assert result.video.isfinite().all()
+    networks = {
+        "DepthFlowDiffusion": pipeline.motion_unet,
+        "LatentVideoDiffusion": pipeline.video_unet,
+    }
+    for stage, network in networks.items():
+        start = starting_point("embedded", stage)
+        for name, value in network.state_dict().items():
+            assert torch.equal(start.weights()[f"unet.{name}"], value), name
+        for part in ("image_encoder", "autoencoder"):
+            if part in start.components:
+                found = getattr(pipeline, part).fingerprint()
+                assert start.components[part]["fingerprint"] == found
