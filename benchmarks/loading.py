@@ -34,8 +34,8 @@ from movideo.estimators import DISFlow, ParallaxDepth
 from movideo.labels import label_clip
 from movideo.video.clips import Clip, ClipSettings, read_clip
 from movideo.video.index import index_clips
-from movideo.video.label_store import LabelStore
-from movideo.video.shards import ClipLabels, write_shard
+from movideo.video.labels.shards import ClipLabels, write_shard
+from movideo.video.labels.store import LabelStore
 
 FRAMES, GRID, SIZE = 17, (64, 64), (256, 256)
 SHARD_SIZE, BATCH_SIZE = 64, 8

@@ -19,7 +19,7 @@ from datamodules.sampler import Place
 from movideo.errors import UserError
 from movideo.video.augment import Augmentation
 from movideo.video.clips import Clip, read_clip_pixels
-from movideo.video.label_store import LabelStore
+from movideo.video.labels.store import LabelStore
 from movideo.video.read import VideoError
 
 logger = logging.getLogger(__name__)

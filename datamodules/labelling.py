@@ -15,8 +15,8 @@ from movideo.errors import UserError
 from movideo.estimators import DepthEstimator, FlowEstimator
 from movideo.labels import label_settings, missing_clips, precompute_labels
 from movideo.video.clips import Clip
-from movideo.video.label_folder import labelled_otherwise
-from movideo.video.label_store import LabelStore
+from movideo.video.labels.folder import labelled_otherwise
+from movideo.video.labels.store import LabelStore
 from movideo.video.scene_files import LABELS
 
 

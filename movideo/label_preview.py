@@ -11,8 +11,8 @@ from torch import Tensor
 from movideo.pictures import label_motion, motion_rows
 from movideo.video.batch import ClipBatch
 from movideo.video.clips import Clip, read_clip
-from movideo.video.label_store import LabelStore
-from movideo.video.shards import ClipLabels
+from movideo.video.labels.shards import ClipLabels
+from movideo.video.labels.store import LabelStore
 from movideo.video.write import write_mp4
 
 

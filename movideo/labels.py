@@ -19,11 +19,11 @@ from movideo.errors import UserError
 from movideo.estimators import DepthEstimator, FlowEstimator
 from movideo.ops import normalize_depth, normalize_flow, resize, resize_flow
 from movideo.video.clips import Clip, read_clip
-from movideo.video.depth_alignment import align_depth
-from movideo.video.label_folder import SHARD_SIZE, deal_clips, labelled_clips, labelled_otherwise
-from movideo.video.label_store import LabelStore
+from movideo.video.labels.depth_alignment import align_depth
+from movideo.video.labels.folder import SHARD_SIZE, deal_clips, labelled_clips, labelled_otherwise
+from movideo.video.labels.shards import SUFFIX, ClipLabels, write_shard
+from movideo.video.labels.store import LabelStore
 from movideo.video.read import VideoError
-from movideo.video.shards import SUFFIX, ClipLabels, write_shard
 from movideo.video.write import remove_leftovers
 
 PAIRS_PER_BATCH = 16  # the memory of a learned flow estimator grows with it

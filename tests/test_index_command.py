@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from datamodules import VideoClipDataModule
-from movideo.video import build_index
-from movideo.video.clip_list import read_clip_list
-from movideo.video.list_rows import describe_video
-from movideo.video.pixels import to_bytes
+from movideo.video.clip_lists import build
+from movideo.video.clip_lists.clip_list import read_clip_list
+from movideo.video.clip_lists.rows import describe_video
+from movideo.video.decoding.pixels import to_bytes
 from movideo.video.scenes import render_scene
 from tests.video.files import write_frames, write_numbered
 
@@ -104,7 +104,7 @@ def test_a_killed_run_leaves_no_process_and_goes_on(movideo, tmp_path, videos, m
         described.append(path)
         return describe_video(path, settings)
 
-    monkeypatch.setattr(build_index, "describe_video", describe)
+    monkeypatch.setattr(build, "describe_video", describe)
     again = movideo("index", "--videos", videos, "--out", "l.csv", "--workers", 1, *OPTIONS)
     assert again.code == 0, again.err
     assert len(described) == 28 - finished

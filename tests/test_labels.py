@@ -12,13 +12,13 @@ from movideo.errors import UserError
 from movideo.estimators import DepthEstimator, DISFlow, FlowEstimator
 from movideo.labels import label_clip, label_statistics, missing_clips, precompute_labels
 from movideo.ops import warp
-from movideo.video import label_folder
 from movideo.video.clips import Clip
-from movideo.video.label_folder import deal_clips
-from movideo.video.label_store import LabelStore
+from movideo.video.labels import folder as label_folder
+from movideo.video.labels.folder import deal_clips
+from movideo.video.labels.shards import ClipLabels, identity_alignment, read_header
+from movideo.video.labels.store import LabelStore
 from movideo.video.read import VideoError
 from movideo.video.scenes import render_scene
-from movideo.video.shards import ClipLabels, identity_alignment, read_header
 
 SHIFT = 1.5  # pixels to the right per frame
 SIZE = (8, 12)

@@ -11,12 +11,12 @@ from benchmarks import sample_clips
 from movideo.cli.process_share import process_share
 from movideo.errors import UserError
 from movideo.label_preview import preview
-from movideo.video import label_folder
 from movideo.video.clips import ClipSettings
 from movideo.video.index import index_clips
-from movideo.video.label_folder import deal_clips
+from movideo.video.labels import folder as label_folder
+from movideo.video.labels.folder import deal_clips
+from movideo.video.labels.shards import ClipLabels, find_shards, identity_alignment, read_header
 from movideo.video.read import probe, read_frames
-from movideo.video.shards import ClipLabels, find_shards, identity_alignment, read_header
 from tests.label_processes import SHARDS, keys_by_digest, recorded, start
 from tests.video.files import write_numbered
 

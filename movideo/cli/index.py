@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from movideo.errors import UserError
-from movideo.video.build_index import IndexCounts, build_index
+from movideo.video.clip_lists.build import IndexCounts, build_index
+from movideo.video.clip_lists.rows import IndexSettings
 from movideo.video.clips import ClipSettings
-from movideo.video.list_rows import IndexSettings
 
 
 def index(

@@ -14,7 +14,7 @@ from movideo.cli.parser import UserArgumentParser
 from movideo.cli.process_share import process_share
 from movideo.errors import UserError
 from movideo.label_preview import write_previews
-from movideo.video.label_report import missing_lines, verify_folder
+from movideo.video.labels.report import missing_lines, verify_folder
 from movideo.video.scene_files import LABELS
 
 SHORT_FORMS = {"--videos": "--data.videos", "--labels": "--data.data_dir"}

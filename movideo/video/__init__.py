@@ -1,6 +1,6 @@
 """Video in and out: reading by time, writing, finding files and choosing clips.
 
-Scenes (`movideo.video.scenes`) and label shards (`movideo.video.shards`) are imported from there.
+Scenes (`movideo.video.scenes`) and label shards (`movideo.video.labels`) are imported from there.
 """
 
 from movideo.video.clips import Clip, ClipSettings, content_hash, draw_clips, read_clip

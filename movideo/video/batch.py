@@ -6,7 +6,7 @@ from typing import NotRequired, TypedDict
 
 from torch import Tensor
 
-from movideo.video.pixels import to_float
+from movideo.video.decoding.pixels import to_float
 
 
 class StoredBatch(TypedDict):

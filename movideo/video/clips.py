@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from movideo.video.pixels import to_float
+from movideo.video.decoding.pixels import to_float
 from movideo.video.read import TOLERANCE, VideoError, VideoInfo, read_pixels
 
 _MIB = 2**20

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from movideo.video.clip_list import is_clip_list, read_clip_list
+from movideo.video.clip_lists.clip_list import is_clip_list, read_clip_list
 from movideo.video.clips import Clip, ClipSettings, content_hash, draw_clips
 from movideo.video.read import VideoError, probe
 from movideo.video.sources import find_videos
@@ -34,9 +34,9 @@ class ClipIndex:
 def index_clips(videos: str | Path | Sequence[str | Path], settings: ClipSettings) -> ClipIndex:
     """Reads the clips of lists of clips, and draws clips of every other video named.
 
-    A list (see `movideo.video.clip_list`) says which clips to take; what else is named (see
-    `find_videos`) is opened, with a progress bar. A video that cannot be used, or whose content
-    came before, is skipped; a warning at the end lists them all.
+    A list (see `movideo.video.clip_lists.clip_list`) says which clips to take; what else is named
+    (see `find_videos`) is opened, with a progress bar. A video that cannot be used, or whose
+    content came before, is skipped; a warning at the end lists them all.
 
     Raises:
         UserError: a list is in Parquet and pyarrow is missing.

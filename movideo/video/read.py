@@ -14,7 +14,7 @@ from av.video.frame import VideoFrame
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from movideo.video.container import (
+from movideo.video.decoding.container import (
     TOLERANCE,
     DamagedError,
     Deadline,
@@ -22,9 +22,9 @@ from movideo.video.container import (
     VideoFile,
     open_video,
 )
-from movideo.video.pixels import RgbConverter, empty_pixels, fit, shown_size, to_float
-from movideo.video.probe import VideoInfo, probe
-from movideo.video.random_access import TimedFrames, frames_around
+from movideo.video.decoding.pixels import RgbConverter, empty_pixels, fit, shown_size, to_float
+from movideo.video.decoding.probe import VideoInfo, probe
+from movideo.video.decoding.random_access import TimedFrames, frames_around
 
 __all__ = [
     "TOLERANCE",

@@ -14,15 +14,15 @@ from tqdm import tqdm
 
 from movideo.errors import UserError
 from movideo.video.clips import Clip, ClipSettings, content_hash, draw_clips
-from movideo.video.read import probe
-from movideo.video.scenes import Scene, render_scene
-from movideo.video.shards import (
+from movideo.video.labels.shards import (
     ClipLabels,
     DamagedShard,
     identity_alignment,
     read_header,
     write_shard,
 )
+from movideo.video.read import probe
+from movideo.video.scenes import Scene, render_scene
 from movideo.video.write import remove_leftovers, write_mp4
 
 LABELS = "labels"  # subfolder of a folder of videos whose shards hold these videos' labels

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from movideo.video.clip_list import is_clip_list, listed_videos
+from movideo.video.clip_lists.clip_list import is_clip_list, listed_videos
 from movideo.video.read import VideoError
 
 SUFFIXES = frozenset(
@@ -41,7 +41,7 @@ def find_videos(videos: str | Path | Sequence[str | Path]) -> list[Path]:
             sequence of these. A list is `.txt` (a path a line, `#` starts a comment line), `.csv`
             (the column `video`, else the first one) or `.jsonl` (the key `video`); relative paths
             in it start at the list's own folder. Of a list of clips (see
-            `movideo.video.clip_list`), the videos of its usable rows.
+            `movideo.video.clip_lists.clip_list`), the videos of its usable rows.
 
     Raises:
         VideoError: something named does not exist, a folder or list holds no video, or a list

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 
 from movideo.errors import UserError
-from movideo.video.pixels import encode_frame, to_bytes
+from movideo.video.decoding.pixels import encode_frame, to_bytes
 
 _BT709 = 1
 _REPEATABLE = "mbtree=0"

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from datamodules import VideoClipDataModule
-from movideo.video.clip_list import ListRow, write_clip_list
+from movideo.video.clip_lists.clip_list import ListRow, write_clip_list
 from movideo.video.clips import Clip
-from movideo.video.shards import ClipLabels, write_shard
+from movideo.video.labels.shards import ClipLabels, write_shard
 
 CLIPS, VIDEOS = 10_000, 500
 FRAMES, SIDE = 2, 4

@@ -12,9 +12,9 @@ from movideo.errors import UserError
 from movideo.video.augment import Augmentation, HorizontalFlip, RandomZoom
 from movideo.video.batch import ClipBatch, to_clip_batch
 from movideo.video.clips import read_clip
-from movideo.video.label_store import LabelStore
+from movideo.video.labels.shards import ClipLabels, identity_alignment, write_shard
+from movideo.video.labels.store import LabelStore
 from movideo.video.read import VideoError
-from movideo.video.shards import ClipLabels, identity_alignment, write_shard
 from tests.datamodules.conftest import SCENES, clip
 
 

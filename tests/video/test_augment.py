@@ -8,7 +8,7 @@ import torch
 from movideo.errors import UserError
 from movideo.ops import resize, resize_flow, warp
 from movideo.video.augment import Augmentation, HorizontalFlip, RandomZoom, TemporalReversal
-from movideo.video.pixels import to_float
+from movideo.video.decoding.pixels import to_float
 from movideo.video.scenes import render_scene
 
 FRAMES, KEY, SIZE = 5, 1, (256, 256)

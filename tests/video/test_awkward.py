@@ -9,7 +9,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
-from movideo.video.pixels import to_float
+from movideo.video.decoding.pixels import to_float
 from movideo.video.read import VideoError, probe, read_pixels
 from tests.video import awkward
 from tests.video.awkward import ABSURD, CONTAINERS, FPS, FRAMES, HARMLESS, USELESS

@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from movideo.video.clip_list import ListRow, write_clip_list
+from movideo.video.clip_lists.clip_list import ListRow, write_clip_list
 from movideo.video.clips import Clip, ClipSettings, content_hash
 from movideo.video.index import index_clips
 from movideo.video.read import VideoError

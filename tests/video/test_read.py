@@ -9,10 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
-from movideo.video import container
-from movideo.video.container import Deadline, open_video
-from movideo.video.pixels import fit
-from movideo.video.random_access import frames_around
+from movideo.video.decoding import container
+from movideo.video.decoding.container import Deadline, open_video
+from movideo.video.decoding.pixels import fit
+from movideo.video.decoding.random_access import frames_around
 from movideo.video.read import (
     VideoError,
     VideoInfo,

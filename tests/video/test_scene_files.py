@@ -4,7 +4,7 @@ import torch
 from movideo.errors import UserError
 from movideo.video.clips import ClipSettings, read_clip
 from movideo.video.index import index_clips
-from movideo.video.label_store import LabelStore
+from movideo.video.labels.store import LabelStore
 from movideo.video.scene_files import SceneSettings, write_scenes
 
 SMALL = SceneSettings(count=3, num_frames=5, size=(32, 32))

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from movideo.video.clip_list import ListRow, write_clip_list
+from movideo.video.clip_lists.clip_list import ListRow, write_clip_list
 from movideo.video.read import VideoError
 from movideo.video.sources import find_videos, walk_videos
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from movideo.errors import UserError
-from movideo.video import label_store
 from movideo.video.clips import Clip
-from movideo.video.label_store import LabelStore
-from movideo.video.shards import ClipLabels, write_shard
+from movideo.video.labels import store as label_store
+from movideo.video.labels.shards import ClipLabels, write_shard
+from movideo.video.labels.store import LabelStore
 
 
 def make_clip(index):

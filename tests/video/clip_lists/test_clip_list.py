@@ -8,7 +8,12 @@ from importlib.util import find_spec
 import pytest
 
 from movideo.errors import UserError
-from movideo.video.clip_list import ListRow, is_clip_list, read_clip_list, write_clip_list
+from movideo.video.clip_lists.clip_list import (
+    ListRow,
+    is_clip_list,
+    read_clip_list,
+    write_clip_list,
+)
 from movideo.video.clips import Clip, ClipSettings
 from movideo.video.index import index_clips
 from movideo.video.read import VideoError

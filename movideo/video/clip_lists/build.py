@@ -14,12 +14,12 @@ from typing import Any
 from tqdm import tqdm
 
 from movideo.errors import UserError
-from movideo.video.clip_list import VERSION, ListRow, short_reason, write_clip_list
-from movideo.video.journal import Journal, Stamp, stamp
-from movideo.video.list_formats import check_table
-from movideo.video.list_rows import IndexSettings, describe_video
-from movideo.video.parallel import each
-from movideo.video.shots import import_scenedetect
+from movideo.video.clip_lists.clip_list import VERSION, ListRow, short_reason, write_clip_list
+from movideo.video.clip_lists.formats import check_table
+from movideo.video.clip_lists.journal import Journal, Stamp, stamp
+from movideo.video.clip_lists.parallel import each
+from movideo.video.clip_lists.rows import IndexSettings, describe_video
+from movideo.video.clip_lists.shots import import_scenedetect
 from movideo.video.sources import walk_videos
 
 _NO_CLIP: dict[str, Any] = dict.fromkeys(

@@ -14,9 +14,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+from movideo.video.clip_lists.cells import Cells
+from movideo.video.clip_lists.formats import (
+    PARQUET,
+    SUFFIXES,
+    column_names,
+    read_table,
+    write_table,
+)
 from movideo.video.clips import Clip
-from movideo.video.list_cells import Cells
-from movideo.video.list_formats import PARQUET, SUFFIXES, column_names, read_table, write_table
 from movideo.video.read import TOLERANCE, VideoError
 
 VERSION = 1
@@ -49,8 +55,8 @@ class ListRow:
         cut_short: whether the file ends in mid-stream; all that is said here lies before that.
         shot_start: seconds since the video's first frame, of the first frame of the clip's shot.
         shot_end: the same, of the shot's last frame.
-        motion: 0 to 1, see `movideo.video.shots.Survey.motion`.
-        brightness: 0 to 1, see `movideo.video.shots.Survey.brightness`.
+        motion: 0 to 1, see `movideo.video.clip_lists.shots.Survey.motion`.
+        brightness: 0 to 1, see `movideo.video.clip_lists.shots.Survey.brightness`.
         reason: why not to use this row; empty where nothing speaks against it. Where a file gives
             no clip, the clip's columns are empty.
         version: of this format.

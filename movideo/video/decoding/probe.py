@@ -12,7 +12,7 @@ import av
 from av.packet import Packet
 from av.stream import Stream
 
-from movideo.video.container import (
+from movideo.video.decoding.container import (
     TOLERANCE,
     DamagedError,
     Deadline,
@@ -21,8 +21,8 @@ from movideo.video.container import (
     open_video,
     stamp_of,
 )
-from movideo.video.pixels import rotation, shown_size
-from movideo.video.random_access import frames_around
+from movideo.video.decoding.pixels import rotation, shown_size
+from movideo.video.decoding.random_access import frames_around
 
 _UNEVEN = 0.1
 """Share of a step by which a frame of a constant rate may be off: coarse clocks round more."""

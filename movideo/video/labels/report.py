@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from movideo.video.clips import Clip
-from movideo.video.shards import CHECKSUM, DamagedShard, find_shards, verify_shard
+from movideo.video.labels.shards import CHECKSUM, DamagedShard, find_shards, verify_shard
 
 SHOWN = 10  # of the clips that are missing
 

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 
 from movideo.errors import UserError
+from movideo.video.clip_lists.shots import Survey, survey
 from movideo.video.clips import Clip
-from movideo.video.pixels import to_bytes
+from movideo.video.decoding.pixels import to_bytes
 from movideo.video.read import VideoError, probe
 from movideo.video.scenes import render_scene
-from movideo.video.shots import Survey, survey
 from movideo.video.write import write_mp4
 from tests.video.files import write_frames, write_numbered
 

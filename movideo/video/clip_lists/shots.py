@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from movideo.errors import UserError
 from movideo.video.clips import Clip
-from movideo.video.container import (
+from movideo.video.decoding.container import (
     DEADLINE,
     TOLERANCE,
     DamagedError,
@@ -23,7 +23,7 @@ from movideo.video.container import (
     open_video,
     stamp_of,
 )
-from movideo.video.probe import VideoInfo
+from movideo.video.decoding.probe import VideoInfo
 
 LONGER_SIDE = 128  # pixels; a cut is as plain to see on a small picture
 THUMBNAIL = 32  # pixels a side; 1 KiB a frame, 200 MiB for a film of two hours

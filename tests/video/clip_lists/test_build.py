@@ -7,14 +7,14 @@ import pytest
 import torch
 
 from movideo.errors import UserError
-from movideo.video import build_index as module
-from movideo.video.build_index import build_index
-from movideo.video.clip_list import ListRow, read_clip_list
+from movideo.video.clip_lists import build as module
+from movideo.video.clip_lists.build import build_index
+from movideo.video.clip_lists.clip_list import ListRow, read_clip_list
+from movideo.video.clip_lists.formats import read_table
+from movideo.video.clip_lists.rows import IndexSettings, describe_video
 from movideo.video.clips import Clip, ClipSettings, content_hash, draw_clips, read_clip
+from movideo.video.decoding.pixels import to_bytes
 from movideo.video.index import index_clips
-from movideo.video.list_formats import read_table
-from movideo.video.list_rows import IndexSettings, describe_video
-from movideo.video.pixels import to_bytes
 from movideo.video.read import VideoError, probe
 from movideo.video.scenes import render_scene
 from movideo.video.write import write_mp4
@@ -149,7 +149,7 @@ def test_an_unforeseen_error_is_a_reason(tmp_path, monkeypatch):
         raise ZeroDivisionError("rate")
 
     path = str(write_numbered(tmp_path / "a.mp4", 30, 25))
-    monkeypatch.setattr("movideo.video.list_rows.probe", fail)
+    monkeypatch.setattr("movideo.video.clip_lists.rows.probe", fail)
     (row,) = describe_video(path, SETTINGS)
     assert row.reason == "unexpected error: ZeroDivisionError rate"
 

@@ -1,6 +1,6 @@
 import pytest
 
-from movideo.video.journal import Journal, stamp
+from movideo.video.clip_lists.journal import Journal, stamp
 
 SETTINGS = {"seed": 0, "size": (64, 64)}
 RESULTS = {"/a.mp4": [{"start": 1.25}], "/\udcff.mp4": [{"reason": "ü\n"}, {}], "/c.mp4": []}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from movideo.video.clips import Clip
-from movideo.video.shards import DamagedShard, find_shards, read_header
+from movideo.video.labels.shards import DamagedShard, find_shards, read_header
 
 SHARD_SIZE = 64
 """Most clips in a shard: 64 clips of 17 frames of 64x64 labels are 45 MB."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from movideo.video.depth_alignment import align_depth
+from movideo.video.labels.depth_alignment import align_depth
 from movideo.video.scenes import render_scene
 
 

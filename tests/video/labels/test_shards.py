@@ -10,10 +10,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from movideo.errors import UserError
-from movideo.video import shards
 from movideo.video.clips import Clip
-from movideo.video.label_store import LabelStore
-from movideo.video.shards import (
+from movideo.video.labels import shards
+from movideo.video.labels.shards import (
     METADATA_KEY,
     ClipLabels,
     DamagedShard,
@@ -22,6 +21,7 @@ from movideo.video.shards import (
     verify_shard,
     write_shard,
 )
+from movideo.video.labels.store import LabelStore
 
 ESTIMATORS = {"depth": {"class_path": "a.Depth"}, "flow": {"class_path": "a.Flow"}, "grid": None}
 

@@ -11,7 +11,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from movideo.video.container import (
+from movideo.video.decoding.container import (
     TOLERANCE,
     DamagedError,
     VideoFile,

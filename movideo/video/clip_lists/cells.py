@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from movideo.video.list_formats import Row
+from movideo.video.clip_lists.formats import Row
 from movideo.video.read import VideoError
 
 

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from movideo.errors import UserError
 from movideo.video.clips import Clip
-from movideo.video.shards import ClipLabels, corrupt, find_shards, read_header
+from movideo.video.labels.shards import ClipLabels, corrupt, find_shards, read_header
 
 OPEN_SHARDS = 256  # mapped at once by each process; Linux allows some 65,000 mappings in all
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 
-from movideo.video.clip_list import ListRow
+from movideo.video.clip_lists.clip_list import ListRow
+from movideo.video.clip_lists.shots import Survey, survey
 from movideo.video.clips import Clip, ClipSettings, content_hash, draw_clips
 from movideo.video.read import VideoError, VideoInfo, probe
-from movideo.video.shots import Survey, survey
 
 
 @dataclass(frozen=True)

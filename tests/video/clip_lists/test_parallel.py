@@ -6,7 +6,7 @@ from itertools import count, islice
 
 import pytest
 
-from movideo.video.parallel import each
+from movideo.video.clip_lists.parallel import each
 
 
 def square(number):

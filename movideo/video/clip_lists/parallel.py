@@ -86,7 +86,7 @@ def _alone(task: Callable[[Item], Result], item: Item, crashed: Callable[[Item],
 def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     # Not forked from here, where threads may hold locks; and torch is imported only once.
     context = get_context("forkserver")
-    context.set_forkserver_preload([__name__, "movideo.video.list_rows", "scenedetect"])
+    context.set_forkserver_preload([__name__, "movideo.video.clip_lists.rows", "scenedetect"])
     pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start_worker)
     try:
         yield pool

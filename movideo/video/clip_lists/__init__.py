@@ -1,0 +1,1 @@
+"""Lists of clips: made from a disk of videos, kept in a table that people edit, and read again."""
