@@ -1,11 +1,13 @@
 """Labels from clips: exact shifts, resuming, ranks, broken clips, statistics."""
 
+import json
 import logging
 import math
 from itertools import product
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from movideo import labels as labels_module
 from movideo.errors import UserError
@@ -15,7 +17,7 @@ from movideo.ops import warp
 from movideo.video.clips import Clip
 from movideo.video.labels import folder as label_folder
 from movideo.video.labels.folder import deal_clips
-from movideo.video.labels.shards import ClipLabels, identity_alignment, read_header
+from movideo.video.labels.shards import METADATA_KEY, ClipLabels, identity_alignment, read_header
 from movideo.video.labels.store import LabelStore
 from movideo.video.read import VideoError
 from movideo.video.scenes import render_scene
@@ -167,12 +169,13 @@ def test_killed_halfway_keeps_finished_shards(tmp_path, reads, monkeypatch):
 
 @pytest.mark.parametrize("world_size", [2, 3, 7])
 def test_ranks_cover_each_clip_once(tmp_path, reads, world_size):
+    folder = tmp_path / "labels"
     clips = [make_clip(index, frames) for index, frames in product(range(7), (3, 4))]
     for rank in range(world_size):
         order = clips if rank % 2 else clips[::-1]  # each rank may list its files differently
-        precompute(order, tmp_path, rank=rank, world_size=world_size, shard_size=2)
+        precompute(order, folder, rank=rank, world_size=world_size, shard_size=2)
     assert sorted(clip.key for clip in reads) == sorted(clip.key for clip in clips)
-    rows = [row["key"] for path in tmp_path.iterdir() for row in read_header(path)["rows"]]
+    rows = [row["key"] for path in folder.iterdir() for row in read_header(path)["rows"]]
     assert sorted(rows) == sorted(clip.key for clip in clips)
 
 
@@ -231,6 +234,14 @@ def test_labels_of_other_settings_are_told_once(tmp_path, reads, caplog):
         f"{tmp_path / 'three'}: asked for flow.init_args.bias=0.75, found "
         f"flow.init_args.bias=0.25 in {tmp_path / 'one'}; making new labels"
     )
+
+
+def test_unreadable_labels_beside_ours_stop_nobody(tmp_path, reads):
+    (tmp_path / "others").mkdir()
+    of_the_future = {METADATA_KEY: json.dumps({"version": 99})}
+    save_file({}, tmp_path / "others" / "new.safetensors", of_the_future)
+    (tmp_path / "others" / "cut.safetensors").write_bytes(b"cut")
+    assert precompute([make_clip(0)], tmp_path / "ours") == {}
 
 
 def test_a_damaged_shard_is_made_again(tmp_path, reads, caplog):

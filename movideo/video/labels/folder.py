@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from movideo.errors import UserError
 from movideo.video.clips import Clip
 from movideo.video.labels.shards import DamagedShard, find_shards, read_header
 
@@ -81,7 +83,7 @@ def labelled_otherwise(
     """
     asked, keys = _plain(settings), {clip.key for clip in clips}
     for folder in sorted(path for path in Path(directory).parent.glob("*") if path.is_dir()):
-        for header in _headers(folder):
+        for header in _readable_headers(folder):
             found = header["estimators"]
             if found != asked and any(row["key"] in keys for row in header["rows"]):
                 return (
@@ -97,6 +99,12 @@ def _headers(directory: str | Path) -> Iterator[dict[str, Any]]:
             yield read_header(path)
         except DamagedShard:
             _logger.warning("%s: damaged; its clips are labelled again", path)
+
+
+def _readable_headers(directory: Path) -> Iterator[dict[str, Any]]:
+    for path in find_shards(directory):
+        with suppress(UserError):  # of no use to anybody here, and nothing that has to be mended
+            yield read_header(path)
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
