@@ -23,7 +23,7 @@ from datamodules.sources import ClipSources
 from datamodules.split import TRAIN, split_by_video
 from movideo.errors import UserError
 from movideo.estimators import DepthEstimator, DISFlow, FlowEstimator, ParallaxDepth
-from movideo.labels import LabelStatistics, label_statistics, missing_clips
+from movideo.labels import LabelStatistics, label_statistics
 from movideo.video.augment import Augmentation
 from movideo.video.batch import ClipBatch, StoredBatch, to_clip_batch
 from movideo.video.clips import Clip, ClipSettings
@@ -35,7 +35,6 @@ logger = logging.getLogger(__name__)
 # One set for every figure that is quoted. Its settings are part of the figure: do not change them.
 FROZEN_SCENES = SceneSettings(count=24, seed=20231120)
 STATISTICS_CLIPS = 256  # enough for two standard deviations
-MAX_LABELS_WHILE_RANKS_WAIT = 64  # a shard of them: less than a minute
 
 
 class VideoClipDataModule(L.LightningDataModule):
@@ -163,16 +162,15 @@ class VideoClipDataModule(L.LightningDataModule):
     def prepare_data(self) -> None:
         """Renders the scenes and estimates the labels that are missing. Runs on one process.
 
-        So many labels that other processes would wait long for them are left to `setup`, which runs
-        on all processes and ends them all.
+        Where other processes would wait for labels, they are left to `setup`, which runs on all
+        processes and ends them all.
         """
         if self.renders_scenes:
             for scenes in (self.scenes, self.test_scenes):
                 write_scenes(self._scene_folder(scenes), scenes)
         # Also without labels: broken videos end the run before it has written anything.
         clips = _flat(self._split_clips().values())
-        missing = missing_clips(clips, self.labelling.store()) if self.with_labels else []
-        if missing and (_world_size() == 1 or len(missing) <= MAX_LABELS_WHILE_RANKS_WAIT):
+        if self.with_labels and _world_size() == 1:
             self.labelling.make(clips)
 
     def precompute_all(self, rank: int = 0, world_size: int = 1) -> dict[str, str]:

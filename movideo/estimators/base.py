@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from torch import Tensor, nn
 
@@ -11,12 +11,18 @@ JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | Non
 
 
 class Estimator(nn.Module, ABC):
-    """A teacher whose name and settings are stored beside the labels that it made."""
+    """A teacher whose name and settings are stored beside the labels that it made.
+
+    Attributes:
+        version: of the algorithm; rises when the same arguments come to give other labels.
+    """
+
+    version: ClassVar[int] = 1
 
     def settings(self) -> dict[str, JSON]:
-        """Class path and constructor arguments: labels with equal settings are interchangeable."""
+        """What the labels depend on: those with equal settings are interchangeable."""
         path = f"{type(self).__module__}.{type(self).__qualname__}"
-        return {"class_path": path, "init_args": self.init_args()}
+        return {"class_path": path, "version": self.version, "init_args": self.init_args()}
 
     @abstractmethod
     def init_args(self) -> dict[str, JSON]:

@@ -13,6 +13,7 @@ STEP = 2  # frames: at 30 fps the motion between direct neighbours is close to t
 ROUNDS = 10  # of re-weighting; the fit no longer moves after that
 NOISE = 0.05  # pixels: the error of the flow on a plain shift
 EDGE_VARIANCE = 1e-2  # of the guide in [0, 1]: weaker texture is smoothed over
+COEFFICIENTS = 64  # pixels on the shorter side of the grid that the blur is computed on
 
 
 class ParallaxDepth(DepthEstimator):
@@ -29,6 +30,8 @@ class ParallaxDepth(DepthEstimator):
     Args:
         flow_estimator: measures the motion; `DISFlow(enlarge=False)` by default.
     """
+
+    version = 2
 
     def __init__(self, flow_estimator: FlowEstimator | None = None) -> None:
         super().__init__()
@@ -64,8 +67,8 @@ class ParallaxDepth(DepthEstimator):
                 self.flow_estimator(video[here], video[there])
             )
             count[here] += 1
-        length: Tensor = torch.linalg.vector_norm(total / count, dim=1, keepdim=True)
-        return length
+        mean = total / count
+        return torch.hypot(mean[:, :1], mean[:, 1:])
 
 
 def remove_dominant_motion(flow: Tensor) -> Tensor:
@@ -91,7 +94,7 @@ def remove_dominant_motion(flow: Tensor) -> Tensor:
     residual = motion - motion.median(dim=1, keepdim=True).values
     ridge = 1e-6 * torch.eye(3, device=flow.device)  # an image one pixel wide has no slope
     for _ in range(ROUNDS):
-        length = torch.linalg.vector_norm(residual, dim=2)
+        length = torch.hypot(*residual.unbind(dim=2))
         scale = length.median(dim=1, keepdim=True).values.clamp_min(NOISE)
         weighted = basis / (1 + (length / scale).square()).square().unsqueeze(2)
         affine = torch.linalg.solve(weighted.mT @ basis + ridge, weighted.mT @ motion)
@@ -100,7 +103,14 @@ def remove_dominant_motion(flow: Tensor) -> Tensor:
 
 
 def _smooth_along_edges(field: Tensor, video: Tensor) -> Tensor:
-    side = 2 * (min(video.shape[-2:]) // 14) + 1
-    guide = (video + 1) / 2
-    smooth: Tensor = guided_blur(guide, field, side, EDGE_VARIANCE, border_type="replicate")
+    shorter = min(video.shape[-2:])
+    smooth: Tensor = guided_blur(
+        (video + 1) / 2,
+        field,
+        2 * (shorter // 14) + 1,
+        EDGE_VARIANCE,
+        border_type="replicate",
+        # So wide a blur is smooth: its coefficients on a grid of some 64 pixels do as well.
+        subsample=max(1, shorter // COEFFICIENTS),
+    )
     return smooth.clamp_min(0)

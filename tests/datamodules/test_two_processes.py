@@ -14,12 +14,11 @@ COMMAND = (
     "--trainer.accelerator", "cpu", "--trainer.devices", "2", "--trainer.strategy", "ddp",
     "--data.num_frames", "1", "--data.size", "[32, 32]", "--model.motion_grid", "[16, 16]",
 )  # fmt: skip
-MANY = 12  # clips from each of 8 videos: more than rank 0 would label while the other waits
 
 
 @pytest.mark.slow
 def test_both_end_at_once_with_the_command_to_run(folder, tmp_path):
-    options = ("--data.videos", str(folder), "--data.clips_per_video", str(MANY))
+    options = ("--data.videos", str(folder))
     with open(tmp_path / "err", "w") as err:
         process = subprocess.Popen(
             [*COMMAND, *options], cwd=tmp_path, stderr=err, stdout=err, start_new_session=True

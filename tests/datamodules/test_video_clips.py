@@ -223,11 +223,10 @@ def test_overfitting_takes_the_same_clips_again(make):
     assert seen[0] != seen[1]
 
 
-def test_other_processes_do_not_wait_for_many_labels(make, unprepared, folder, monkeypatch):
+def test_other_processes_do_not_wait_for_labels(make, unprepared, folder, monkeypatch):
     """Rank 0 leaves them unmade; then every rank comes to the same end by itself."""
     make(videos=str(folder))  # on another grid
     monkeypatch.setattr("datamodules.video_clips._world_size", lambda: 2)
-    monkeypatch.setattr("datamodules.video_clips.MAX_LABELS_WHILE_RANKS_WAIT", 7)
     options = {"videos": str(folder), "label_grid": (4, 4)}
     first, second = unprepared(**options), unprepared(**options)
     first.prepare_data()
@@ -236,7 +235,7 @@ def test_other_processes_do_not_wait_for_many_labels(make, unprepared, folder, m
         told = r"8 of 8 clips have no labels \(asked for grid=\[4, 4\].*\); .*movideo precompute"
         with pytest.raises(UserError, match=told):
             data.setup("fit")
-    monkeypatch.setattr("datamodules.video_clips.MAX_LABELS_WHILE_RANKS_WAIT", 8)
+    first.precompute_all()
     first.prepare_data()
     second.setup("fit")
     assert sum(map(len, second._datasets.values())) == 8

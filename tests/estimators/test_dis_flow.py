@@ -80,6 +80,7 @@ def test_settings_name_class_and_arguments():
     settings = DISFlow(enlarge=False).settings()
     assert settings == {
         "class_path": "movideo.estimators.dis_flow.DISFlow",
+        "version": 1,
         "init_args": {"enlarge": False},
     }
 
