@@ -59,10 +59,12 @@ check: install ## Lint, formatting, types and import contracts
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
 
-bench: install ## Time the networks beside their peers
+bench: install ## Time networks, decoding, labelling and loading beside their peers (20 minutes)
 	$(PYTHON) -m benchmarks.unet
 	$(PYTHON) -m benchmarks.decoder
 	$(PYTHON) -m benchmarks.scene_figures
+	$(PYTHON) -m benchmarks.decoding
+	$(PYTHON) -m benchmarks.precompute
 	$(PYTHON) -m benchmarks.loading
 
 decoders: install ## Train the 3-D and the flow-augmented decoder and compare them with the 2-D one (an hour)
