@@ -86,8 +86,9 @@ weights: install ## Train the embedded weights again (hours)
 	cp -r weights/parts/image_encoder movideo/weights/
 	$(call WEIGHTS_FIT,stage1,motion)
 	$(call WEIGHTS_FIT,stage2,video)
+	.venv/bin/movideo fit --config stage3.yaml --trainer.logger.init_args.version 0
 	.venv/bin/movideo export --out weights/model \
-	  --checkpoints '[runs/motion/$(CHECKPOINT), runs/video/$(CHECKPOINT)]'
+	  --checkpoints '[runs/motion/$(CHECKPOINT), runs/video/$(CHECKPOINT), runs/stage3/$(CHECKPOINT)]'
 	cp -r weights/model/. movideo/weights/
 
 clean: ## Remove what builds, tests and the demo left behind

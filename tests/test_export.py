@@ -231,7 +231,7 @@ def test_a_model_holds_no_weights_of_stage_0(exported):
 
 
 @torch.no_grad()
-def test_the_embedded_model_makes_a_video_and_starts_stages_1_and_2():
+def test_the_embedded_model_makes_a_video_and_starts_stages_1_to_3():
     pipeline = MoVideoPipeline.from_pretrained("embedded")
     image = torch.zeros(3, 64, 64)
     result = pipeline(
@@ -240,13 +240,15 @@ def test_the_embedded_model_makes_a_video_and_starts_stages_1_and_2():
     assert result.video.shape == (1, 3, 3, 64, 64)
     assert result.video.isfinite().all()
     networks = {
-        "DepthFlowDiffusion": pipeline.motion_unet,
-        "LatentVideoDiffusion": pipeline.video_unet,
+        "DepthFlowDiffusion": ("unet", pipeline.motion_unet),
+        "LatentVideoDiffusion": ("unet", pipeline.video_unet),
+        "FlowDecoderGAN": ("decoder", pipeline.decoder),
     }
-    for stage, network in networks.items():
+    assert isinstance(pipeline.decoder, FlowAugmentedDecoder)
+    for stage, (own, network) in networks.items():
         start = starting_point("embedded", stage)
         for name, value in network.state_dict().items():
-            assert torch.equal(start.weights()[f"unet.{name}"], value), name
+            assert torch.equal(start.weights()[f"{own}.{name}"], value), name
         for part in ("image_encoder", "autoencoder"):
             if part in start.components:
                 found = getattr(pipeline, part).fingerprint()
