@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import accumulate, chain, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +19,15 @@ from datamodules.sampler import Place
 from movideo.errors import UserError
 from movideo.video.augment import Augmentation
 from movideo.video.clips import Clip, read_clip_pixels
-from movideo.video.labels.store import LabelStore
+from movideo.video.labels.shards import ClipLabels
+from movideo.video.labels.store import RowStore
 from movideo.video.read import VideoError
 
 logger = logging.getLogger(__name__)
 
 
 class ClipDataset(Dataset[dict[str, Any]]):
-    """Reads clips, and their labels where a store is given.
+    """Reads clips, their labels where a store is given, and what encoders made of them.
 
     A clip that turns out to be damaged is replaced by the next one of its shape, always the same,
     with one warning: which clips make a batch must not depend on how many workers there are.
@@ -34,11 +35,19 @@ class ClipDataset(Dataset[dict[str, Any]]):
     Attributes:
         clips: what is read.
         labels: where their labels are.
+        encodings: where their latents and tokens are, those that are read.
+        with_video: whether their frames are read.
         sources: `(N,)`, the number of the source that each clip comes from.
         buckets: `(N,)`, equal numbers for clips of equal frames, height and width.
     """
 
-    def __init__(self, sources: Sequence[Sequence[Clip]], labels: LabelStore | None) -> None:
+    def __init__(
+        self,
+        sources: Sequence[Sequence[Clip]],
+        labels: RowStore[ClipLabels] | None,
+        encodings: Sequence[RowStore[Any]] = (),
+        with_video: bool = True,
+    ) -> None:
         """Takes the clips of each source.
 
         Raises:
@@ -46,12 +55,20 @@ class ClipDataset(Dataset[dict[str, Any]]):
         """
         self.clips = PackedClips(chain.from_iterable(sources))
         self.labels = labels
-        self.sources = np.repeat(np.arange(len(sources)), [len(clips) for clips in sources])
+        self.encodings = encodings
+        self.with_video = with_video
+        self._counts = [len(clips) for clips in sources]
+        self.sources = np.repeat(np.arange(len(sources)), self._counts)
         self.buckets = _numbered_shapes(self.clips, labels)
         self._damaged: set[int] = set()
 
     def __len__(self) -> int:
         return len(self.clips)
+
+    def by_source(self) -> list[list[Clip]]:
+        """The clips of each source."""
+        bounds = pairwise(accumulate(self._counts, initial=0))
+        return [self.clips[first:end] for first, end in bounds]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """The sample of that index: a `StoredBatch` without its leading B.
@@ -77,14 +94,17 @@ class ClipDataset(Dataset[dict[str, Any]]):
                 yield candidate
 
     def _read(self, clip: Clip) -> dict[str, Any]:
-        sample: dict[str, Any] = {
-            "video": read_clip_pixels(clip),
+        sample: dict[str, Any] = {"video": read_clip_pixels(clip)} if self.with_video else {}
+        sample |= {
             "fps": torch.tensor(clip.fps, dtype=torch.float32),
             "key_index": torch.tensor(clip.key_index),
             # By content: the noise that a clip is given follows its name, not its folder.
             "name": f"{Path(clip.video).stem}_{clip.start:.3f}_{clip.key[:6]}",
         }
-        return sample if self.labels is None else sample | vars(self.labels.stored(clip))
+        stores = self.encodings if self.labels is None else (self.labels, *self.encodings)
+        for store in stores:
+            sample |= vars(store.stored(clip))
+        return sample
 
 
 class TrainingClips(Dataset[dict[str, Any]]):
@@ -121,7 +141,7 @@ class TrainingClips(Dataset[dict[str, Any]]):
         return sample
 
 
-def _numbered_shapes(clips: Sequence[Clip], labels: LabelStore | None) -> Indices:
+def _numbered_shapes(clips: Sequence[Clip], labels: RowStore[ClipLabels] | None) -> Indices:
     numbers: dict[tuple[int, ...], int] = {}
     grids: dict[int, tuple[int, int]] = {}
     buckets = np.empty(len(clips), dtype=np.int64)

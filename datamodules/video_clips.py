@@ -3,32 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import lightning as L
 import numpy as np
+import torch
 from torch import distributed
 from torch.utils.data import DataLoader, DistributedSampler
 
 from datamodules.buckets import check_buckets, shape_clips
 from datamodules.clip_dataset import ClipDataset, TrainingClips
-from datamodules.labelling import Labelling
 from datamodules.loader import ResumableLoader
 from datamodules.order import EpochOrder
 from datamodules.packed_clips import PackedClips
 from datamodules.sampler import PlaceSampler
+from datamodules.shard_folder import ShardFolder
 from datamodules.sources import ClipSources
 from datamodules.split import TRAIN, split_by_video
+from movideo.encodings import Encoders
 from movideo.errors import UserError
 from movideo.estimators import DepthEstimator, DISFlow, FlowEstimator, ParallaxDepth
-from movideo.labels import LabelStatistics, label_statistics
+from movideo.labels import LabelMaker, LabelStatistics, label_statistics
+from movideo.models.pretrained import PretrainedModule
 from movideo.video.augment import Augmentation
 from movideo.video.batch import ClipBatch, StoredBatch, to_clip_batch
 from movideo.video.clips import Clip, ClipSettings
 from movideo.video.index import index_clips
-from movideo.video.scene_files import SceneSettings, write_scenes
+from movideo.video.labels.store import RowStore
+from movideo.video.scene_files import LABELS, SceneSettings, write_scenes
 
 logger = logging.getLogger(__name__)
 
@@ -67,6 +71,8 @@ class VideoClipDataModule(L.LightningDataModule):
         depth_estimator: makes missing depth labels.
         flow_estimator: makes missing flow labels.
         label_grid: `(h, w)` that new labels are stored on, the clip's own size by default.
+        encoders: their latents and tokens of training clips are kept too, and the stages that use
+            these encoders are given them in place of the video (see `serve_encodings`).
         batch_size: clips a batch on each process.
         num_workers: loader processes; the batches do not depend on it.
         val_fraction: share of the videos for validation.
@@ -95,6 +101,7 @@ class VideoClipDataModule(L.LightningDataModule):
         depth_estimator: DepthEstimator | None = None,
         flow_estimator: FlowEstimator | None = None,
         label_grid: tuple[int, int] | None = None,
+        encoders: Encoders | None = None,
         batch_size: int = 4,
         num_workers: int = 1,
         val_fraction: float = 0.1,
@@ -121,13 +128,18 @@ class VideoClipDataModule(L.LightningDataModule):
         self.buckets = buckets or []
         self.augmentations = augmentations or []
         self.with_labels = with_labels
-        self.labelling = Labelling(
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        teachers = depth_estimator or ParallaxDepth(), flow_estimator or DISFlow()
+        videos_folders = (*self.sources.names, self._scene_folder(test_scenes))
+        self.labels = ShardFolder(
             self.data_dir,
-            [*self.sources.names, self._scene_folder(test_scenes)],
-            depth_estimator or ParallaxDepth(),
-            flow_estimator or DISFlow(),
-            label_grid,
+            LabelMaker(*teachers, label_grid, device),
+            given=[Path(folder) / LABELS for folder in videos_folders],
         )
+        makers = {} if encoders is None else encoders.makers(device)
+        self.encodings: dict[str, ShardFolder[Any]] = {
+            name: ShardFolder(self.data_dir, maker) for name, maker in makers.items()
+        }
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.val_fraction = val_fraction
@@ -148,13 +160,19 @@ class VideoClipDataModule(L.LightningDataModule):
         for name in wrong:
             raise UserError(f"data.{name}: {values[name]} is out of range; see movideo fit --help")
         check_buckets(self.buckets, self.settings)
+        for augmentation in self.augmentations if self.encodings else ():
+            if not augmentation.commutes:
+                raise UserError(
+                    f"data.augmentations: {type(augmentation).__name__} changes what the encoders "
+                    "see, and data.encoders keeps what they make of unchanged clips; leave one out"
+                )
 
     # ---------------------------------------------------------------------------------------- files
 
     @property
     def label_dir(self) -> Path:
         """Where new labels go: a folder of their own for each choice of estimators."""
-        return self.labelling.directory
+        return self.labels.directory
 
     def _scene_folder(self, scenes: SceneSettings) -> str:
         return str(self.data_dir / scenes.folder_name)
@@ -171,10 +189,17 @@ class VideoClipDataModule(L.LightningDataModule):
         # Also without labels: broken videos end the run before it has written anything.
         clips = _flat(self._split_clips().values())
         if self.with_labels and _world_size() == 1:
-            self.labelling.make(clips)
+            self.labels.make(clips)
+
+    def precomputed(self) -> list[tuple[ShardFolder[Any], list[Clip]]]:
+        """What is made ahead of training, and of which clips: encodings of training clips alone."""
+        training = _flat([self._given_parts()[TRAIN]])
+        return [(self.labels, self.training_clips())] + [
+            (folder, training) for folder in self.encodings.values()
+        ]
 
     def precompute_all(self, rank: int = 0, world_size: int = 1) -> dict[str, str]:
-        """Estimates the missing labels of all clips, this rank's share of them.
+        """Makes what is missing of all that is made ahead of training, this rank's share of it.
 
         Returns:
             The reason for each clip that failed, by its key.
@@ -184,7 +209,10 @@ class VideoClipDataModule(L.LightningDataModule):
         if self.renders_scenes:
             write_scenes(self._scene_folder(self.scenes), self.scenes)
             world_size = 1
-        return self.labelling.make(self.training_clips(), rank, world_size)
+        failed: dict[str, str] = {}
+        for folder, clips in self.precomputed():
+            failed |= folder.make(clips, rank, world_size)
+        return failed
 
     # ---------------------------------------------------------------------------------------- clips
 
@@ -225,18 +253,59 @@ class VideoClipDataModule(L.LightningDataModule):
         """
         if self._datasets:
             return
-        store = self.labelling.store() if self.with_labels else None
+        store = self.labels.store() if self.with_labels else None
         if store is not None:
-            self.labelling.check_all_made(_flat(self._split_clips().values()), store)
+            self.labels.check_all_made(_flat(self._split_clips().values()), store)
         for part, sources in self._split_clips().items():
-            labelled = [[c for c in clips if store is None or c in store] for clips in sources]
-            self._datasets[part] = ClipDataset(labelled, store)
-            count, left = sum(map(len, sources)), len(self._datasets[part])
-            if left < count:
-                reason = f"they could not be labelled ({self.label_dir})"
-                logger.warning(
-                    "%d of %d %s clips are left out: %s", count - left, count, part, reason
-                )
+            kept = sources if store is None else _made(sources, store, part, self.label_dir)
+            self._datasets[part] = ClipDataset(kept, store)
+
+    def serve_encodings(self, parts: Mapping[str, PretrainedModule]) -> None:
+        """Gives training batches what these parts would make of their clips, where it is kept.
+
+        The video is left out of training batches unless some of the parts must still see it.
+        Encodings that are missing are made, unless other processes would wait for that. A stage
+        calls this when it is set up to be trained.
+
+        Args:
+            parts: those of a stage that are frozen and see nothing but the clip, by the names that
+                `Encoders` has for them; none where a stage needs the video itself.
+
+        Raises:
+            UserError: `encoders` are given of which the stage needs none, or others than its own,
+                or with several processes encodings are still to be made.
+        """
+        if not self.encodings:
+            return
+        served = [name for name in self.encodings if name in parts]
+        if not served:
+            raise UserError(
+                "data.encoders: given, but this stage trains on the video itself; leave it out"
+            )
+        for name in served:
+            self._check_same_encoder(name, parts[name])
+        left = [name for name in parts if name not in served]
+        if left:
+            logger.warning("data.encoders: without %s; videos are read for it", " and ".join(left))
+        dataset = self._datasets[TRAIN]
+        sources, stores = dataset.by_source(), []
+        for folder in (self.encodings[name] for name in served):
+            clips = _flat([sources])
+            if _world_size() == 1:
+                folder.make(clips)
+            store = folder.store()
+            folder.check_all_made(clips, store)
+            sources = _made(sources, store, TRAIN, folder.directory)
+            stores.append(store)
+        self._datasets[TRAIN] = ClipDataset(sources, dataset.labels, stores, with_video=bool(left))
+
+    def _check_same_encoder(self, name: str, part: PretrainedModule) -> None:
+        kept, own = self.encodings[name].maker.settings[name], part.fingerprint()
+        if kept != own:
+            raise UserError(
+                f"data.encoders.{name}: weights {kept[:8]}, but model.{name} has {own[:8]}; "
+                "name the same weights in both"
+            )
 
     def label_statistics(self, grid: tuple[int, int]) -> LabelStatistics:
         """Standard deviations of the normalised training labels on a motion grid `(h, w)`."""
@@ -306,6 +375,20 @@ class VideoClipDataModule(L.LightningDataModule):
     def on_after_batch_transfer(self, batch: StoredBatch, dataloader_idx: int) -> ClipBatch:
         """Converts the batch where it is used: half as many bytes are moved there."""
         return to_clip_batch(batch)
+
+
+def _made(
+    sources: Sequence[Sequence[Clip]], store: RowStore[Any], part: str, directory: Path
+) -> list[list[Clip]]:
+    """Those clips of each source that have rows; one warning counts the others."""
+    made = [[clip for clip in clips if clip in store] for clips in sources]
+    count, left = len(_flat([sources])), len(_flat([made]))
+    if left < count:
+        logger.warning(
+            "%d of %d %s clips are left out: no %s could be made of them (%s)",
+            count - left, count, part, store.kind.noun, directory,
+        )  # fmt: skip
+    return made
 
 
 def _flat(parts: Iterable[Iterable[Iterable[Clip]]]) -> list[Clip]:

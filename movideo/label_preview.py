@@ -12,12 +12,12 @@ from movideo.pictures import label_motion, motion_rows
 from movideo.video.batch import ClipBatch
 from movideo.video.clips import Clip, read_clip
 from movideo.video.labels.shards import ClipLabels
-from movideo.video.labels.store import LabelStore
+from movideo.video.labels.store import RowStore
 from movideo.video.write import write_mp4
 
 
 def write_previews(
-    folder: str | Path, clips: Sequence[Clip], labels: LabelStore, count: int
+    folder: str | Path, clips: Sequence[Clip], labels: RowStore[ClipLabels], count: int
 ) -> list[Path]:
     """Writes mp4 files that show clips beside their labels (see `preview`).
 

@@ -2,33 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from movideo.errors import UserError
 from movideo.estimators import DepthEstimator, FlowEstimator
 from movideo.ops import normalize_depth, normalize_flow, resize, resize_flow
 from movideo.video.clips import Clip, read_clip
 from movideo.video.labels.depth_alignment import align_depth
-from movideo.video.labels.folder import SHARD_SIZE, deal_clips, labelled_clips, labelled_otherwise
-from movideo.video.labels.shards import SUFFIX, ClipLabels, write_shard
-from movideo.video.labels.store import LabelStore
-from movideo.video.read import VideoError
-from movideo.video.write import remove_leftovers
+from movideo.video.labels.making import RowMaker
+from movideo.video.labels.shards import ClipLabels
 
 PAIRS_PER_BATCH = 16  # the memory of a learned flow estimator grows with it
-
-_logger = logging.getLogger(__name__)
 
 
 def label_clip(
@@ -68,136 +58,38 @@ def _estimate_flow(
     return flow
 
 
-def label_settings(
-    depth_estimator: DepthEstimator,
-    flow_estimator: FlowEstimator,
-    grid: tuple[int, int] | None = None,
-) -> dict[str, Any]:
-    """What labels depend on besides their clip: stored in each shard, and part of its name."""
-    return {
-        "depth": depth_estimator.settings(),
-        "flow": flow_estimator.settings(),
-        "grid": None if grid is None else list(grid),
-    }
+@dataclass(frozen=True)
+class LabelMaker(RowMaker[ClipLabels]):
+    """Reads clips and labels them.
 
-
-def missing_clips(clips: Iterable[Clip], *stores: LabelStore) -> list[Clip]:
-    """Those that no store has labels of or knows to be unreadable, each once."""
-
-    def settled(clip: Clip) -> bool:
-        return any(clip in store or clip.key in store.failed for store in stores)
-
-    return [clip for clip in dict.fromkeys(clips) if not settled(clip)]
-
-
-def precompute_labels(
-    clips: Iterable[Clip],
-    directory: str | Path,
-    depth_estimator: DepthEstimator,
-    flow_estimator: FlowEstimator,
-    rank: int = 0,
-    world_size: int = 1,
-    shard_size: int = SHARD_SIZE,
-    grid: tuple[int, int] | None = None,
-    device: torch.device | str = "cpu",
-    known: LabelStore | None = None,
-) -> dict[str, str]:
-    """Labels the clips that `directory` has no labels of yet, shard by shard, with a progress bar.
-
-    Which clip goes to which shard and rank follows from the set of clips alone, so ranks need not
-    talk. What is finished when a run is killed is kept; the next run removes what else it left. A
-    clip that cannot be read is recorded in its shard and not tried again; one warning at the end
-    lists all of them. A shard that is damaged is made again. One line says so if these clips have
-    labels that other settings made.
-
-    Args:
-        clips: what to label.
-        directory: folder of shards, made if missing; its neighbours are those of other settings.
+    Attributes:
         depth_estimator: gives the depth.
         flow_estimator: gives the flows.
-        rank: which share of the shards to make.
-        world_size: number of shares.
-        shard_size: most clips in a shard.
         grid: `(h, w)` to store labels at; each clip's own size by default.
         device: where the estimators run.
-        known: labels that stand elsewhere, such as exact ones: their clips are passed over.
-
-    Returns:
-        Reason by clip key for those of this rank's clips that could not be labelled.
-
-    Raises:
-        UserError: a shard cannot be written, or is of another format version.
     """
-    directory = Path(directory)
-    maker = _LabelMaker(depth_estimator.to(device), flow_estimator.to(device), grid, device)
-    remove_leftovers(directory)
-    done = labelled_clips(directory, maker.settings)
-    shards = deal_clips(clips, shard_size)[rank::world_size]
-    own = {clip.key for shard in shards for clip in shard}
-    failed = {key: reason for key, reason in done.failed.items() if key in own}
-    stores = [] if known is None else [known]
-    missing = [
-        [clip for clip in missing_clips(shard, *stores) if clip not in done] for shard in shards
-    ]
-    if not done.keys:
-        _warn_of_other_labels(directory, maker.settings, missing)
-    with tqdm(total=sum(map(len, missing)), desc="labelling clips", unit="clip", delay=2) as bar:
-        for shard in filter(None, missing):
-            failed |= maker.make_shard(shard, directory, bar)
-    if failed:
-        reasons = "\n".join(sorted(failed.values()))
-        _logger.warning("%d clips could not be labelled:\n%s", len(failed), reasons)
-    return failed
 
-
-def _warn_of_other_labels(
-    directory: Path, settings: dict[str, Any], shards: Iterable[Sequence[Clip]]
-) -> None:
-    others = labelled_otherwise(directory, settings, (clip for shard in shards for clip in shard))
-    if others is not None:
-        _logger.warning("%s: %s; making new labels", directory, others)
-
-
-@dataclass(frozen=True)
-class _LabelMaker:
-    """Reads clips, labels them and writes shards."""
+    kind = ClipLabels
 
     depth_estimator: DepthEstimator
     flow_estimator: FlowEstimator
-    grid: tuple[int, int] | None
-    device: torch.device | str
+    grid: tuple[int, int] | None = None
+    device: torch.device | str = "cpu"
 
     @property
     def settings(self) -> dict[str, Any]:
-        return label_settings(self.depth_estimator, self.flow_estimator, self.grid)
+        """See `RowMaker`."""
+        return {
+            "depth": self.depth_estimator.settings(),
+            "flow": self.flow_estimator.settings(),
+            "grid": None if self.grid is None else list(self.grid),
+        }
 
-    def make_shard(self, rows: Sequence[Clip], directory: Path, bar: tqdm[Any]) -> dict[str, str]:
-        """Writes one shard and gives back the clips that failed."""
-        labels: dict[Clip, ClipLabels] = {}
-        failed: dict[str, str] = {}
-        for clip in rows:
-            try:
-                labels[clip] = self._label(clip)
-            except VideoError as error:
-                failed[clip.key] = str(error)
-            bar.update()
-        path = directory / self._name(rows)
-        write_shard(path, list(labels), list(labels.values()), self.settings, failed)
-        return failed
-
-    def _label(self, clip: Clip) -> ClipLabels:
+    def make(self, clip: Clip) -> ClipLabels:
+        """See `RowMaker.make`."""
         video = read_clip(clip).to(self.device)
-        teachers = self.depth_estimator, self.flow_estimator
-        labels = label_clip(video, clip.key_index, *teachers, self.grid)
-        stored = labels.stored()
-        tensors = [getattr(stored, each.name).cpu() for each in fields(ClipLabels)]
-        if not all(tensor.isfinite().all() for tensor in tensors):
-            raise VideoError(f"{clip.video}: its labels are not finite in float16; remove it")
-        return ClipLabels(*tensors)
-
-    def _name(self, rows: Sequence[Clip]) -> str:
-        content = json.dumps([self.settings, [clip.key for clip in rows]], sort_keys=True)
-        return hashlib.sha256(content.encode()).hexdigest()[:16] + SUFFIX
+        depth, flow = self.depth_estimator.to(self.device), self.flow_estimator.to(self.device)
+        return label_clip(video, clip.key_index, depth, flow, self.grid)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -37,6 +37,10 @@ class Stage(L.LightningModule):
     A subclass assigns its parts, calls `freeze_parts` for those it only uses, and lists in
     `components` what inference needs.
 
+    Attributes:
+        encoders: names of the parts through which alone training sees the video. While they are
+            frozen, a data module may give what they make of it instead.
+
     Args:
         optimizer: makes the optimiser from parameter groups.
         lr_scheduler: makes the learning-rate schedule, stepped after every optimiser step.
@@ -47,6 +51,8 @@ class Stage(L.LightningModule):
         allow_other_parts: start from weights that were trained over other frozen parts than those
             here, and adapt.
     """
+
+    encoders: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
         self,
@@ -99,7 +105,7 @@ class Stage(L.LightningModule):
         """Starts from another run's weights, and refuses to learn over random frozen parts.
 
         Raises:
-            UserError: a frozen part is random, or `init_from` does not fit.
+            UserError: a frozen part is random, or `init_from` or the data's encodings do not fit.
         """
         if self.init_from is not None:
             checkpoint = starting_point(self.init_from, type(self).__name__)
@@ -113,6 +119,14 @@ class Stage(L.LightningModule):
                     f"model.{name}: frozen, but randomly initialised; name trained weights "
                     f"(--model.{name}.pretrained embedded) or pass --model.allow_random true"
                 )
+        if stage == "fit":
+            self._take_encodings()
+
+    def _take_encodings(self) -> None:
+        """Tells the data which frozen parts training sees its clips through."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if hasattr(data, "serve_encodings"):
+            data.serve_encodings({n: getattr(self, n) for n in self.encoders if n in self._frozen})
 
     def _filled_up(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """The weights, with our own for parts that they lack: a model has no discriminators."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from diffusers import SchedulerMixin
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -20,9 +22,9 @@ from movideo.diffusion import (
     num_train_timesteps,
 )
 from movideo.models import ImageEncoder, SpatioTemporalUNet
-from movideo.pictures import key_frames
 from movideo.video.batch import ClipBatch
 from stages.base import Stage
+from stages.encodings import key_tokens
 from stages.randomness import sample_generator, training_randomness
 from stages.schedules import WarmupCosine
 
@@ -50,6 +52,8 @@ class DiffusionStage(Stage):
         allow_random: see `Stage`.
         allow_other_parts: see `Stage`.
     """
+
+    encoders: ClassVar[tuple[str, ...]] = ("image_encoder",)
 
     def __init__(
         self,
@@ -102,7 +106,7 @@ class DiffusionStage(Stage):
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
         """Denoises at random timesteps, with conditions dropped at random."""
-        randomness = training_randomness(self.trainer, self.seed, len(batch["video"]), batch_idx)
+        randomness = training_randomness(self.trainer, self.seed, len(batch["name"]), batch_idx)
         dropped = drop_mask(randomness.uniform("tokens", self.device), self.token_drop)
         loss = self._denoising_loss(
             batch, randomness, self.condition(batch, randomness), dropped
@@ -155,7 +159,7 @@ class DiffusionStage(Stage):
         """The network with everything bound that this batch's key frames say."""
         return Denoiser(
             self.unet,
-            tokens=self.image_encoder(key_frames(batch["video"], batch["key_index"])),
+            tokens=key_tokens(batch, self.image_encoder),
             fps=batch["fps"],
             key_index=batch["key_index"],
             condition=condition,

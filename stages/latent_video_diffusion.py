@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from movideo.checkpoint import Checkpoint, check_same
@@ -15,10 +14,11 @@ from movideo.models import FrameDecoder, VideoAutoencoder, VideoDecoder
 from movideo.models.condition import MotionCondition, motion_condition
 from movideo.models.motion_space import MotionSpace
 from movideo.ops import resize_flow
-from movideo.pictures import key_frames, label_motion, video_sheet
+from movideo.pictures import label_motion, video_sheet
 from movideo.video.batch import ClipBatch
 from stages.base import ParameterGroups
 from stages.diffusion import DiffusionStage
+from stages.encodings import key_latent, latents
 from stages.generation_metrics import GenerationMetrics
 
 
@@ -39,6 +39,8 @@ class LatentVideoDiffusion(DiffusionStage):
         perceptual_score: what tests measure with; random features by default.
         kwargs: see `DiffusionStage`.
     """
+
+    encoders = ("image_encoder", "autoencoder")
 
     def __init__(
         self,
@@ -81,22 +83,19 @@ class LatentVideoDiffusion(DiffusionStage):
 
     def target(self, batch: ClipBatch) -> Tensor:
         """The latent video, `(B, F, c, h, w)`."""
-        with torch.no_grad():
-            return self.autoencoder.encode(batch["video"])
+        return latents(batch, self.autoencoder)
 
     def motion_condition(self, batch: ClipBatch, coarse: Tensor | None) -> MotionCondition:
         """The condition under the label's motion, through the motion grid where `coarse (B,)`."""
-        size = (batch["video"].shape[-2], batch["video"].shape[-1])
-        with torch.no_grad():
-            key_latent = self.autoencoder.encode(
-                key_frames(batch["video"], batch["key_index"])[:, None]
-            )[:, 0]
+        latent = key_latent(batch, self.autoencoder)
+        height, width = latent.shape[-2:]
+        factor = self.autoencoder.downscale_factor
         return motion_condition(
             batch["depth"],
             batch["flow_i2v"],
             batch["flow_v2i"],
-            key_latent,
-            size=size,
+            latent,
+            size=(factor * height, factor * width),
             motion_grid=self.motion_grid,
             coarse=coarse,
         )
@@ -116,14 +115,14 @@ class LatentVideoDiffusion(DiffusionStage):
         height, width = batch["video"].shape[-2:]
         latent_size = self.autoencoder.latent_size((height, width))
         condition = self.condition(batch, None)
-        latents = self.sample(batch, condition, self.autoencoder.latent_channels, latent_size)
-        return self._decode(latents, batch)
+        sampled = self.sample(batch, condition, self.autoencoder.latent_channels, latent_size)
+        return self._decode(sampled, batch)
 
-    def _decode(self, latents: Tensor, batch: ClipBatch) -> Tensor:
+    def _decode(self, z: Tensor, batch: ClipBatch) -> Tensor:
         """Latents of the clips as a video in [-1, 1]."""
         size = (batch["video"].shape[-2], batch["video"].shape[-1])
         flow_i2v = resize_flow(batch["flow_i2v"], size)  # labels may lie on a smaller grid
-        video: Tensor = self.decoder(latents, flow_i2v, batch["key_index"])
+        video: Tensor = self.decoder(z, flow_i2v, batch["key_index"])
         return video.clamp(-1, 1)
 
     def draw(self, batch: ClipBatch) -> None:

@@ -12,11 +12,12 @@ from safetensors.torch import save_file
 from movideo import labels as labels_module
 from movideo.errors import UserError
 from movideo.estimators import DepthEstimator, DISFlow, FlowEstimator
-from movideo.labels import label_clip, label_statistics, missing_clips, precompute_labels
+from movideo.labels import LabelMaker, label_clip, label_statistics
 from movideo.ops import warp
 from movideo.video.clips import Clip
 from movideo.video.labels import folder as label_folder
 from movideo.video.labels.folder import deal_clips
+from movideo.video.labels.making import make_rows, missing_clips
 from movideo.video.labels.shards import METADATA_KEY, ClipLabels, identity_alignment, read_header
 from movideo.video.labels.store import LabelStore
 from movideo.video.read import VideoError
@@ -80,8 +81,8 @@ def reads(monkeypatch):
     return record
 
 
-def precompute(clips, folder, **options):
-    return precompute_labels(clips, folder, RedDepth(), BlueFlow(), **options)
+def precompute(clips, folder, grid=None, bias=0.25, **options):
+    return make_rows(clips, folder, LabelMaker(RedDepth(), BlueFlow(bias), grid), **options)
 
 
 def test_flows_point_the_right_way_and_vanish_at_the_key_frame():
@@ -217,7 +218,7 @@ def test_only_broken_clips(tmp_path, reads):
 def test_other_settings_make_other_labels(tmp_path, reads):
     clip = make_clip(0)
     precompute([clip], tmp_path)
-    precompute_labels([clip], tmp_path, RedDepth(), BlueFlow(bias=0.5))
+    precompute([clip], tmp_path, bias=0.5)
     precompute([clip], tmp_path, grid=(4, 6))
     assert len(reads) == 3
     assert len(list(tmp_path.iterdir())) == 3
@@ -226,9 +227,9 @@ def test_other_settings_make_other_labels(tmp_path, reads):
 def test_labels_of_other_settings_are_told_once(tmp_path, reads, caplog):
     clips = [make_clip(0), make_clip(1)]
     precompute(clips[:1], tmp_path / "one")
-    precompute_labels(clips[1:], tmp_path / "two", RedDepth(), BlueFlow(bias=0.5))
+    precompute(clips[1:], tmp_path / "two", bias=0.5)
     assert caplog.records == []  # of other clips
-    precompute_labels(clips, tmp_path / "three", RedDepth(), BlueFlow(bias=0.75))
+    precompute(clips, tmp_path / "three", bias=0.75)
     (message,) = (record.message for record in caplog.records)
     assert message == (
         f"{tmp_path / 'three'}: asked for flow.init_args.bias=0.75, found "
@@ -257,7 +258,7 @@ def test_a_damaged_shard_is_made_again(tmp_path, reads, caplog):
         assert path.read_bytes() == whole
         assert len(reads) == 4
         (message,) = {record.message for record in caplog.records}
-        assert message == f"{path}: damaged; its clips are labelled again"
+        assert message == f"{path}: damaged; it is made again"
 
 
 def test_labels_beyond_float16_are_refused(tmp_path, reads):
@@ -265,7 +266,7 @@ def test_labels_beyond_float16_are_refused(tmp_path, reads):
         def forward(self, video):
             return super().forward(video) + 70_000  # float16 ends at 65504
 
-    failed = precompute_labels([make_clip(0)], tmp_path, Far(), BlueFlow())
+    failed = make_rows([make_clip(0)], tmp_path, LabelMaker(Far(), BlueFlow()))
     assert list(failed.values()) == ["0.mp4: its labels are not finite in float16; remove it"]
 
 

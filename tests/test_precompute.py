@@ -152,7 +152,7 @@ def test_verify_counts_and_names_the_missing(movideo, tmp_path, videos):
     size = sum(path.stat().st_size for path in shards_in(tmp_path)) / 1e6
     assert f"3 shards, 3 clips, {size:.1f} MB" in done.out
     assert '"movideo.estimators.dis_flow.DISFlow"' in done.out
-    assert "missing: 1 of 4 clips" in done.out
+    assert "missing: labels of 1 of 4 clips" in done.out
     assert str(videos / "new.mp4") in done.out
     assert len(shards_in(tmp_path)) == 3  # it made nothing
 
@@ -168,7 +168,7 @@ def test_verify_finds_a_flipped_bit(movideo, tmp_path, videos, where):
     result = movideo("precompute", "--videos", videos, *SMALL, "--verify")
     name = path.relative_to(tmp_path)
     assert result.error.startswith(f"1 damaged shards: {name}; remove them and run movideo")
-    assert f"damaged: {name}: not a readable label shard (its checksum differs)" in result.out
+    assert f"damaged: {name}: not a readable shard (its checksum differs)" in result.out
     assert "2 shards, 2 clips" in result.out
     path.unlink()
     assert movideo("precompute", "--videos", videos, *SMALL).code == 0
@@ -185,7 +185,7 @@ def test_a_cut_shard_is_made_again(movideo, tmp_path, videos, caplog):
     assert movideo("precompute", "--videos", videos, *SMALL).code == 0
     name = path.relative_to(tmp_path)
     assert [r.message for r in caplog.records if "damaged" in r.message] == [
-        f"{name}: damaged; its clips are labelled again"
+        f"{name}: damaged; it is made again"
     ]
     assert path.read_bytes() == before
     assert not leftover.exists()

@@ -1,9 +1,8 @@
-"""`movideo precompute`: labels ahead of training, shared by any number of processes."""
+"""`movideo precompute`: labels and encodings ahead of training, shared by many processes."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,7 +14,6 @@ from movideo.cli.process_share import process_share
 from movideo.errors import UserError
 from movideo.label_preview import write_previews
 from movideo.video.labels.report import missing_lines, verify_folder
-from movideo.video.scene_files import LABELS
 
 SHORT_FORMS = {"--videos": "--data.videos", "--labels": "--data.data_dir"}
 # What else a stage's config holds, and the config that a run leaves in its log.
@@ -32,7 +30,7 @@ PREVIEW = "preview"  # subfolder of the folder of shards
 
 
 def run_precompute(arguments: list[str]) -> None:
-    """Estimates the labels that the data section of a config asks for, or checks them.
+    """Makes the labels and encodings that the data section of a config asks for, or checks them.
 
     Raises:
         UserError: the arguments or what they name cannot be used, or shards are damaged.
@@ -49,18 +47,21 @@ def run_precompute(arguments: list[str]) -> None:
     failed = data.precompute_all(rank, world_size)
     share = f" (share {rank + 1} of {world_size})" if world_size > 1 else ""
     left = f"; {len(failed)} clips failed" if failed else ""
-    print(f"labels in {data.label_dir}{share}{left}")
+    made = " and ".join(f"{f.maker.kind.noun} in {f.directory}" for f, _ in data.precomputed())
+    print(f"{made}{share}{left}")
     if options["preview"] and rank == 0:
         _preview(data, options["preview"])
     return None
 
 
 def _verify(data: VideoClipDataModule) -> None:
-    given = [Path(videos) / LABELS for videos in data.labelling.videos]
-    reports = [verify_folder(folder) for folder in (*given, data.label_dir) if folder.is_dir()]
-    lines = [line for report in reports for line in report.lines()]
-    print("\n".join([*lines, *missing_lines(data.training_clips(), reports)]))
-    damaged = [str(path) for report in reports for path in report.damaged]
+    damaged = []
+    for rows, clips in data.precomputed():
+        folders = (*rows.given, rows.directory)
+        reports = [verify_folder(folder) for folder in folders if folder.is_dir()]
+        lines = [line for report in reports for line in report.lines()]
+        print("\n".join([*lines, *missing_lines(rows.maker.kind.noun, clips, reports)]))
+        damaged += [str(path) for report in reports for path in report.damaged]
     if damaged:
         raise UserError(
             f"{len(damaged)} damaged shards: {', '.join(damaged)}; "
@@ -70,16 +71,17 @@ def _verify(data: VideoClipDataModule) -> None:
 
 def _preview(data: VideoClipDataModule, count: int) -> None:
     folder = data.label_dir / PREVIEW
-    paths = write_previews(folder, data.training_clips(), data.labelling.store(), count)
+    paths = write_previews(folder, data.training_clips(), data.labels.store(), count)
     print(f"{len(paths)} previews in {folder}: clip, depth, flow_i2v, flow_v2i, visible mask")
 
 
 def _parser() -> UserArgumentParser:
     parser = UserArgumentParser(
         prog="movideo precompute",
-        description="Estimates depth and flow labels. --videos and --labels are short for "
-        "--data.videos and --data.data_dir. Processes share the work if torchrun or SLURM (tasks, "
-        "job arrays or both) started them, or --rank and --world_size are given.",
+        description="Estimates depth and flow labels, and encodes training clips with "
+        "--data.encoders. --videos and --labels are short for --data.videos and --data.data_dir. "
+        "Processes share the work if torchrun or SLURM (tasks, job arrays or both) started them, "
+        "or --rank and --world_size are given.",
     )
     parser.add_argument(
         "-c", "--config", action="config", help="A stage's config; its data section counts."

@@ -1,7 +1,8 @@
 """Augmentations of labelled clips that keep flow true.
 
 Each takes a sample as it is read, before it is collated, in the types that it is stored in, and
-gives a new one. Labels may be missing, and may lie on a smaller grid than the video.
+gives a new one. Labels may be missing, and may lie on a smaller grid than the video. Where an
+augmentation commutes with encoders, their output may stand in for the video.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torchvision.transforms.v2.functional as F
@@ -20,14 +21,16 @@ from movideo.ops import resize, resize_flow
 
 Sample = dict[str, Any]
 """`video (F, 3, H, W)`, `key_index ()`, and with labels `depth (F, 1, h, w)`,
-`depth_alignment (F, 2)`, `flow_i2v` and `flow_v2i (F, 2, h, w)`, pixels of the grid `(h, w)`."""
+`depth_alignment (F, 2)`, `flow_i2v` and `flow_v2i (F, 2, h, w)`, pixels of the grid `(h, w)`.
+With encodings `latents (F, c, ·, ·)` and `tokens (N, D)` of the key frame, and then often no video.
+"""
 
 Size = tuple[int, int]
 """`(height, width)`."""
 
 FLOWS = ("flow_i2v", "flow_v2i")
 FIELDS = ("video", "depth", *FLOWS)
-PER_FRAME = (*FIELDS, "depth_alignment")
+PER_FRAME = (*FIELDS, "depth_alignment", "latents")
 
 
 class Augmentation(ABC):
@@ -36,9 +39,14 @@ class Augmentation(ABC):
     Args:
         probability: of the samples that it changes.
 
+    Attributes:
+        commutes: whether encoding the changed clip, frame by frame, is changing the encoded clip.
+
     Raises:
         UserError: the probability lies outside [0, 1].
     """
+
+    commutes: ClassVar[bool] = False
 
     def __init__(self, probability: float = 0.5) -> None:
         if not 0 <= probability <= 1:
@@ -61,7 +69,10 @@ class Augmentation(ABC):
 
 
 class HorizontalFlip(Augmentation):
-    """Mirrors left and right: the fields change places, and dx its sign."""
+    """Mirrors left and right: the fields change places, and dx its sign.
+
+    No encoder has to be symmetric: this does not commute.
+    """
 
     def apply(self, sample: Sample, random: torch.Generator) -> Sample:
         """The mirrored sample."""
@@ -73,19 +84,24 @@ class TemporalReversal(Augmentation):
     """Runs the clip backwards: frame f becomes F - 1 - f, the key frame too.
 
     Both flows lie between the key frame and a frame, whatever comes first: each goes with its
-    frame, and none changes its direction or its sign.
+    frame, and none changes its direction or its sign. Frames change places alone: their latents do
+    likewise, and the key frame's tokens stay.
     """
+
+    commutes = True
 
     def apply(self, sample: Sample, random: torch.Generator) -> Sample:
         """The reversed sample."""
         reversed_ = _mapped(sample, PER_FRAME, lambda field: field.flip(0))
-        return {**reversed_, "key_index": len(sample["video"]) - 1 - sample["key_index"]}
+        frames = next(len(sample[name]) for name in PER_FRAME if name in sample)
+        return {**reversed_, "key_index": frames - 1 - sample["key_index"]}
 
 
 class RandomZoom(Augmentation):
     """Enlarges a window of the clip, the same in all frames, to the whole; vectors grow with it.
 
-    The window's edges lie between cells of the labels' grid, so that no label is between pixels.
+    The window's edges lie between cells of the labels' grid, so that no label is between pixels. It
+    shows details that the encoder has not seen: this does not commute.
 
     Args:
         largest: the zoom is drawn between 1 and this, evenly in its logarithm.

@@ -15,10 +15,12 @@ class StoredBatch(TypedDict):
     A sample is the same without the leading B. `video (B, F, 3, H, W)` RGB bytes, `fps (B,)`,
     `key_index (B,)`, and `name`, one string a clip, no two clips alike. With labels also raw
     `depth (B, F, 1, h, w)`, `flow_i2v` and `flow_v2i (B, F, 2, h, w)`, pixels of the grid `(h, w)`,
-    all float16, and `depth_alignment (B, F, 2)`, float32.
+    all float16, and `depth_alignment (B, F, 2)`, float32. With encodings `latents (B, F, c, ·, ·)`
+    or `tokens (B, N, D)` of the key frame or both, float16; `video` is left out where nothing else
+    is made of it.
     """
 
-    video: Tensor
+    video: NotRequired[Tensor]
     fps: Tensor
     key_index: Tensor
     name: list[str]
@@ -26,6 +28,8 @@ class StoredBatch(TypedDict):
     depth_alignment: NotRequired[Tensor]
     flow_i2v: NotRequired[Tensor]
     flow_v2i: NotRequired[Tensor]
+    latents: NotRequired[Tensor]
+    tokens: NotRequired[Tensor]
 
 
 class ClipBatch(TypedDict):
@@ -34,28 +38,32 @@ class ClipBatch(TypedDict):
     `video (B, F, 3, H, W)` in [-1, 1], `fps (B,)`, `key_index (B,)`, and `name`, one string a clip,
     no two clips alike. With labels also `depth (B, F, 1, h, w)`, raw, aligned over frames, and
     `flow_i2v` and `flow_v2i (B, F, 2, h, w)`, pixels of the grid `(h, w)` that they are stored on.
+    With encodings `latents`, `tokens` and often no `video`, as in `StoredBatch`.
     """
 
-    video: Tensor
+    video: NotRequired[Tensor]
     fps: Tensor
     key_index: Tensor
     name: list[str]
     depth: NotRequired[Tensor]
     flow_i2v: NotRequired[Tensor]
     flow_v2i: NotRequired[Tensor]
+    latents: NotRequired[Tensor]
+    tokens: NotRequired[Tensor]
 
 
 def to_clip_batch(stored: StoredBatch) -> ClipBatch:
     """Converts a batch to float32 on the device that it lies on, and aligns its depth."""
-    batch = ClipBatch(
-        video=to_float(stored["video"]),
-        fps=stored["fps"],
-        key_index=stored["key_index"],
-        name=stored["name"],
-    )
+    batch = ClipBatch(fps=stored["fps"], key_index=stored["key_index"], name=stored["name"])
+    if "video" in stored:
+        batch["video"] = to_float(stored["video"])
     if "depth" in stored:
         scale, shift = stored["depth_alignment"][..., None, None, None].unbind(dim=2)
         batch["depth"] = stored["depth"].float() * scale + shift
         batch["flow_i2v"] = stored["flow_i2v"].float()
         batch["flow_v2i"] = stored["flow_v2i"].float()
+    if "latents" in stored:
+        batch["latents"] = stored["latents"].float()
+    if "tokens" in stored:
+        batch["tokens"] = stored["tokens"].float()
     return batch

@@ -1,1 +1,4 @@
-"""The labels of clips, kept in folders of shards that any number of processes write and read."""
+"""What is made of clips ahead of training, in folders of shards that many processes write and read.
+
+Labels, and what encoders make of a clip.
+"""

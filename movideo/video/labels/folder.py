@@ -1,4 +1,4 @@
-"""A folder of label shards: which clip belongs to which shard, and what has been made already."""
+"""A folder of shards: which clip belongs to which shard, and what has been made already."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ def deal_clips(clips: Iterable[Clip], shard_size: int = SHARD_SIZE) -> list[list
 
 
 @dataclass
-class LabelledClips:
+class MadeClips:
     """What a folder of shards has already.
 
     Attributes:
-        keys: of the clips that have labels.
-        failed: reason by key of the clips that could not be labelled.
+        keys: of the clips that have rows.
+        failed: reason by key of the clips that no row could be made of.
     """
 
     keys: set[str] = field(default_factory=set)
@@ -57,13 +57,13 @@ class LabelledClips:
         return clip.key in self.keys or clip.key in self.failed
 
 
-def labelled_clips(directory: str | Path, settings: Mapping[str, Any]) -> LabelledClips:
-    """Finds the labels that exactly these settings made. A damaged shard counts for nothing.
+def made_clips(directory: str | Path, settings: Mapping[str, Any]) -> MadeClips:
+    """Finds the rows that exactly these settings made. A damaged shard counts for nothing.
 
     Raises:
         UserError: a shard is of another format version.
     """
-    found = LabelledClips()
+    found = MadeClips()
     for header in _headers(directory):
         if header["estimators"] == _plain(settings):
             found.keys.update(row["key"] for row in header["rows"])
@@ -71,15 +71,15 @@ def labelled_clips(directory: str | Path, settings: Mapping[str, Any]) -> Labell
     return found
 
 
-def labelled_otherwise(
+def made_otherwise(
     directory: str | Path, settings: Mapping[str, Any], clips: Iterable[Clip]
 ) -> str | None:
-    """Says in one line where labels of these clips are that other settings made, and which.
+    """Says in one line where rows of these clips are that other settings made, and which.
 
     Args:
-        directory: the folder for labels of `settings`; folders beside it are those of others.
+        directory: the folder for rows of `settings`; folders beside it are those of others.
         settings: what is asked for.
-        clips: whose labels are looked for.
+        clips: whose rows are looked for.
     """
     asked, keys = _plain(settings), {clip.key for clip in clips}
     for folder in sorted(path for path in Path(directory).parent.glob("*") if path.is_dir()):
@@ -98,7 +98,7 @@ def _headers(directory: str | Path) -> Iterator[dict[str, Any]]:
         try:
             yield read_header(path)
         except DamagedShard:
-            _logger.warning("%s: damaged; its clips are labelled again", path)
+            _logger.warning("%s: damaged; it is made again", path)
 
 
 def _readable_headers(directory: Path) -> Iterator[dict[str, Any]]:

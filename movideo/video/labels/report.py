@@ -1,4 +1,4 @@
-"""Reads all label shards of some folders and reports what is in them."""
+"""Reads all shards of some folders and reports what is in them."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class FolderReport:
         shards: number of shards that are whole.
         unchecked: how many of them are of a format without a checksum.
         size: bytes of these shards.
-        keys: of the clips with labels.
+        keys: of the clips with rows.
         makers: what made them, one JSON text for each choice of estimators and settings.
-        failed: reason by key of clips that could not be labelled.
+        failed: reason by key of clips that no row could be made of.
         damaged: shards that are not what was written, with the reason.
     """
 
@@ -73,12 +73,18 @@ def verify_folder(folder: str | Path) -> FolderReport:
     return report
 
 
-def missing_lines(clips: Iterable[Clip], reports: Sequence[FolderReport]) -> list[str]:
-    """Says which clips are in none of the folders, neither with labels nor as failed."""
+def missing_lines(noun: str, clips: Iterable[Clip], reports: Sequence[FolderReport]) -> list[str]:
+    """Says which clips are in none of the folders, neither with rows nor as failed.
+
+    Args:
+        noun: what the rows are called.
+        clips: those that should be there.
+        reports: on all folders where they may be.
+    """
     settled = set().union(*(report.keys | report.failed.keys() for report in reports))
     clips = list(dict.fromkeys(clips))
     missing = [clip for clip in clips if clip.key not in settled]
-    hint = "; movideo precompute makes their labels" if missing else ""
-    lines = [f"missing: {len(missing)} of {len(clips)} clips{hint}"]
+    hint = f"; movideo precompute makes their {noun}" if missing else ""
+    lines = [f"missing: {noun} of {len(missing)} of {len(clips)} clips{hint}"]
     lines += [f"  {clip.video} at {clip.start:g} s" for clip in missing[:SHOWN]]
     return [*lines, f"  and {len(missing) - SHOWN} more"] if len(missing) > SHOWN else lines

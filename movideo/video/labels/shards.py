@@ -1,9 +1,9 @@
-"""Label shards: safetensors files that hold the depth and flow of many clips.
+"""Shards: safetensors files that hold one kind of row, such as depth and flow, of many clips.
 
 A shard holds float16 tensors stacked over its clips, and in its metadata one JSON text that names
-the rows, what made the labels, their grid, the clips that could not be labelled, the format version
-and a checksum over all of it. It is written under a temporary name and renamed, so a shard that
-exists is whole; its bytes follow from the labels alone.
+the clips, what made their rows, the grid of labels, the clips that could not be read, the format
+version and a checksum over all of it. It is written under a temporary name and renamed, so a shard
+that exists is whole; its bytes follow from the rows alone.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -33,11 +33,38 @@ CHECKSUM = "sha256"
 
 
 class DamagedShard(UserError):
-    """A file among label shards that is not whole, or no label shard at all."""
+    """A file among shards that is not whole, or no shard at all."""
 
 
 @dataclass(frozen=True)
-class ClipLabels:
+class Row:
+    """What a shard holds of one clip, or stacked of many; a subclass has a tensor in each field.
+
+    Attributes:
+        noun: what people call it; also the name of the folder that such shards are made in.
+    """
+
+    noun: ClassVar[str]
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Self:
+        """The same with every tensor changed."""
+        return type(self)(**{name: change(tensor) for name, tensor in vars(self).items()})
+
+    def stored(self) -> Self:
+        """As shards hold it: float16."""
+        return self.mapped(Tensor.half)
+
+    @property
+    def grid(self) -> tuple[int, int] | None:
+        """Height and width that it is stored at, where that is a choice."""
+        return None
+
+
+AnyRow = TypeVar("AnyRow", bound=Row)
+
+
+@dataclass(frozen=True)
+class ClipLabels(Row):
     """Raw depth and raw pixel flow of one clip, never normalised.
 
     Attributes:
@@ -48,6 +75,8 @@ class ClipLabels:
             frame.
         depth_alignment: `(F, 2)`, scale and shift that bring each frame's depth to the key frame's.
     """
+
+    noun = "labels"
 
     depth: Tensor
     flow_i2v: Tensor
@@ -60,14 +89,9 @@ class ClipLabels:
         scale, shift = self.depth_alignment.view(-1, 2, 1, 1, 1).unbind(dim=1)
         return self.depth * scale + shift
 
-    def stored(self) -> ClipLabels:
+    def stored(self) -> Self:
         """As shards hold it: float16, but for the alignment, whose rounding would shift a frame."""
-        return ClipLabels(
-            depth=self.depth.half(),
-            flow_i2v=self.flow_i2v.half(),
-            flow_v2i=self.flow_v2i.half(),
-            depth_alignment=self.depth_alignment.float(),
-        )
+        return replace(super().stored(), depth_alignment=self.depth_alignment.float())
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -84,18 +108,18 @@ def identity_alignment(num_frames: int) -> Tensor:
 def write_shard(
     path: str | Path,
     clips: Sequence[Clip],
-    labels: Sequence[ClipLabels],
+    rows: Sequence[Row],
     estimators: Mapping[str, Any],
     failed: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes the labels of some clips as one file that is either whole or not there.
+    """Writes the rows of some clips as one file that is either whole or not there.
 
     Args:
         path: where to; an existing file is replaced, missing folders are made.
-        clips: the rows. All have the same number of frames.
-        labels: the labels of each row, all on one grid.
-        estimators: what made the labels, plain JSON values.
-        failed: keys of clips that could not be labelled, with the reason.
+        clips: whose rows. All have the same number of frames.
+        rows: of each clip, all of one kind and one shape.
+        estimators: what made the rows, plain JSON values.
+        failed: keys of clips that no row could be made of, with the reason.
 
     Raises:
         UserError: the file cannot be written.
@@ -103,11 +127,11 @@ def write_shard(
     header = {
         "version": FORMAT_VERSION,
         "estimators": dict(estimators),
-        "grid": labels[0].grid if labels else None,
+        "grid": rows[0].grid if rows else None,
         "rows": [{**clip.to_dict(), "key": clip.key} for clip in clips],
         "failed": dict(failed or {}),
     }
-    tensors = _stack(labels) if labels else {}
+    tensors = _stack(rows) if rows else {}
     header[CHECKSUM] = _checksum(header, tensors)
     # Not `save_file`, which has a temporary file of its own that a kill would leave.
     content = save(tensors, {METADATA_KEY: json.dumps(header, sort_keys=True)})
@@ -117,13 +141,10 @@ def write_shard(
         os.fsync(file.fileno())  # on the disk before it gets its name, or a power cut hollows it
 
 
-def _stack(labels: Sequence[ClipLabels]) -> dict[str, Tensor]:
-    stored = [row.stored() for row in labels]
-    return {
-        # Stacking keeps the strides of permuted rows.
-        each.name: torch.stack([getattr(row, each.name) for row in stored]).contiguous()
-        for each in fields(ClipLabels)
-    }
+def _stack(rows: Sequence[Row]) -> dict[str, Tensor]:
+    stored = [vars(row.stored()) for row in rows]
+    # Stacking keeps the strides of permuted rows.
+    return {name: torch.stack([row[name] for row in stored]).contiguous() for name in stored[0]}
 
 
 def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
@@ -147,7 +168,7 @@ def read_header(path: Path) -> dict[str, Any]:
     A file that was cut or appended to is noticed; flipped bits are not, see `verify_shard`.
 
     Raises:
-        DamagedShard: it is not whole, or no label shard.
+        DamagedShard: it is not whole, or no shard.
         UserError: it is of another format version.
     """
     try:
@@ -158,7 +179,7 @@ def read_header(path: Path) -> dict[str, Any]:
         raise corrupt(path, error) from error
     if version not in READABLE_VERSIONS:
         raise UserError(
-            f"{path}: label format {version}, this movideo reads {FORMAT_VERSION}; remove the file"
+            f"{path}: shard format {version}, this movideo reads {FORMAT_VERSION}; remove the file"
         )
     return header
 
@@ -185,6 +206,5 @@ def verify_shard(path: Path) -> dict[str, Any]:
 def corrupt(path: Path, reason: Exception | str) -> DamagedShard:
     """What to raise for a file that is no readable shard."""
     return DamagedShard(
-        f"{path}: not a readable label shard ({reason}); remove it, and its labels will be made "
-        "anew"
+        f"{path}: not a readable shard ({reason}); remove it and `movideo precompute` makes it anew"
     )

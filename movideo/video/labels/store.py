@@ -1,26 +1,27 @@
-"""The labels in folders of shards, one clip at a time."""
+"""The rows in folders of shards, one clip at a time."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import fields
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from movideo.errors import UserError
 from movideo.video.clips import Clip
-from movideo.video.labels.shards import ClipLabels, corrupt, find_shards, read_header
+from movideo.video.labels.shards import AnyRow, ClipLabels, corrupt, find_shards, read_header
 
 OPEN_SHARDS = 256  # mapped at once by each process; Linux allows some 65,000 mappings in all
 
 
-class LabelStore:
-    """The labels in some folders of shards, read one clip at a time.
+class RowStore(Generic[AnyRow]):
+    """The rows of one kind in some folders of shards, read one clip at a time.
 
     Only headers are read to build the index. A folder that does not exist is an empty one. A clip
     that is in several shards is taken from the first: folders in the order given, files by name.
@@ -29,21 +30,27 @@ class LabelStore:
     is mapped into memory when a clip of it is first asked for, by each process for itself.
 
     Attributes:
-        failed: clips that could not be labelled: reason by clip key.
+        kind: what the shards hold.
+        failed: clips that no row could be made of: reason by clip key.
     """
 
     def __init__(
-        self, *directories: str | Path, estimators: Mapping[str, Any] | None = None
+        self,
+        kind: type[AnyRow],
+        *directories: str | Path,
+        estimators: Mapping[str, Any] | None = None,
     ) -> None:
         """Indexes the shards.
 
         Args:
+            kind: what the shards hold.
             *directories: folders of shards.
-            estimators: take only the labels that exactly these made; by default all.
+            estimators: take only the rows that exactly these made; by default all.
 
         Raises:
             UserError: a shard is corrupt, or of another format version.
         """
+        self.kind = kind
         self.failed: dict[str, str] = {}
         self._shards: list[str] = []
         self._grids: list[tuple[int, int]] = []  # of each shard
@@ -59,7 +66,7 @@ class LabelStore:
                 self.failed.update(header["failed"])
         self._keys, first = np.unique(np.array(keys, dtype="S64"), return_index=True)
         self._places = np.array(places, dtype=np.int32).reshape(-1, 2)[first]
-        self._mapped = lru_cache(OPEN_SHARDS)(_map_shard)
+        self._mapped = lru_cache(OPEN_SHARDS)(partial(_map_shard, kind))
 
     def __len__(self) -> int:
         return len(self._keys)
@@ -72,39 +79,38 @@ class LabelStore:
         return {name: value for name, value in vars(self).items() if name != "_mapped"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, _mapped=lru_cache(OPEN_SHARDS)(_map_shard))
+        vars(self).update(state)
+        self._mapped = lru_cache(OPEN_SHARDS)(partial(_map_shard, self.kind))
 
     def grid(self, clip: Clip) -> tuple[int, int]:
-        """Height and width that the labels of a clip are stored at.
+        """Height and width that the row of a clip is stored at; zeros where that is no choice.
 
         Raises:
-            UserError: the clip has no labels.
+            UserError: the clip has no row.
         """
         return self._grids[self._place(clip)[0]]
 
-    def stored(self, clip: Clip) -> ClipLabels:
-        """The labels of one clip in their stored types; views of the mapped file, not copied.
+    def stored(self, clip: Clip) -> AnyRow:
+        """The row of one clip in its stored types; views of the mapped file, not copied.
 
         Raises:
-            UserError: the clip has no labels, or its shard cannot be read.
+            UserError: the clip has no row, or its shard cannot be read.
         """
         shard, row = self._place(clip)
-        labels = self._mapped(self._shards[shard])
-        return ClipLabels(**{each.name: getattr(labels, each.name)[row] for each in fields(labels)})
+        return self._mapped(self._shards[shard]).mapped(lambda stacked: stacked[row])
 
-    def get(self, clip: Clip) -> ClipLabels:
+    def get(self, clip: Clip) -> AnyRow:
         """The same in float32."""
-        labels = self.stored(clip)
-        return ClipLabels(
-            **{each.name: getattr(labels, each.name).float() for each in fields(labels)}
-        )
+        return self.stored(clip).mapped(Tensor.float)
 
     def _place(self, clip: Clip) -> tuple[int, int]:
         """The number of the shard that holds the clip, and its row there."""
         place = self._find(clip)
         if place is None:
             reason = self.failed.get(clip.key, "run `movideo precompute`")
-            raise UserError(f"{clip.video}: no labels for its clip at {clip.start:g} s; {reason}")
+            raise UserError(
+                f"{clip.video}: no {self.kind.noun} for its clip at {clip.start:g} s; {reason}"
+            )
         return place
 
     def _find(self, clip: Clip) -> tuple[int, int] | None:
@@ -116,16 +122,23 @@ class LabelStore:
         return int(shard), int(row)
 
 
-def _map_shard(path: str) -> ClipLabels:
-    """All labels of a shard, stacked over its rows; what safetensors gives are views of the file.
+class LabelStore(RowStore[ClipLabels]):
+    """The labels in some folders of shards; see `RowStore`."""
+
+    def __init__(
+        self, *directories: str | Path, estimators: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(ClipLabels, *directories, estimators=estimators)
+
+
+def _map_shard(kind: type[AnyRow], path: str) -> AnyRow:
+    """All rows of a shard, stacked; what safetensors gives are views of the file.
 
     Raises:
         UserError: it cannot be read.
     """
     try:
         with safe_open(path, framework="pt") as shard:
-            return ClipLabels(
-                **{each.name: shard.get_tensor(each.name) for each in fields(ClipLabels)}
-            )
+            return kind(**{each.name: shard.get_tensor(each.name) for each in fields(kind)})
     except (SafetensorError, OSError) as error:
         raise corrupt(Path(path), error) from error

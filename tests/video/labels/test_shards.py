@@ -130,7 +130,7 @@ def test_corrupt_shard_is_named(shard, damage):
         save_file({"weight": torch.zeros(2)}, path)
     else:
         path.write_bytes(content[: len(content) // 2] if damage == "cut" else b"not a shard")
-    with pytest.raises(UserError, match=r"a\.safetensors: not a readable label shard"):
+    with pytest.raises(UserError, match=r"a\.safetensors: not a readable shard"):
         LabelStore(shard[0])
 
 
@@ -138,7 +138,7 @@ def test_other_version_is_named(shard):
     path = shard[0] / "a.safetensors"
     header = {**read_header(path), "version": 99}
     save_file({}, path, {METADATA_KEY: json.dumps(header)})
-    with pytest.raises(UserError, match=r"a\.safetensors: label format 99"):
+    with pytest.raises(UserError, match=r"a\.safetensors: shard format 99"):
         LabelStore(shard[0])
 
 

@@ -97,5 +97,5 @@ def test_a_shard_that_goes_bad_is_named(tmp_path):
     write(tmp_path, "a", range(2))
     store = LabelStore(tmp_path)
     (tmp_path / "a.safetensors").write_bytes(b"words")
-    with pytest.raises(UserError, match=r"a\.safetensors: not a readable label shard"):
+    with pytest.raises(UserError, match=r"a\.safetensors: not a readable shard"):
         store.get(make_clip(0))

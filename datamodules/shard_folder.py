@@ -1,0 +1,69 @@
+"""Rows of clips, such as their labels: what makes them, and where they are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic
+
+from movideo.errors import UserError
+from movideo.video.clips import Clip
+from movideo.video.labels.folder import made_otherwise
+from movideo.video.labels.making import RowMaker, make_rows, missing_clips
+from movideo.video.labels.shards import AnyRow
+from movideo.video.labels.store import RowStore
+
+
+@dataclass(frozen=True)
+class ShardFolder(Generic[AnyRow]):
+    """Rows that one maker makes, in a folder of their own, and those that were given.
+
+    Attributes:
+        data_dir: where that folder is.
+        maker: makes the rows that are missing.
+        given: folders that may hold such rows by other makers (exact labels); they come first.
+    """
+
+    data_dir: Path
+    maker: RowMaker[AnyRow]
+    given: Sequence[Path] = ()
+
+    @property
+    def directory(self) -> Path:
+        """Where new rows go: a folder of their own for each kind and all that they depend on."""
+        settings = json.dumps(self.maker.settings, sort_keys=True)
+        digest = hashlib.sha256(settings.encode()).hexdigest()
+        return self.data_dir / self.maker.kind.noun / digest[:8]
+
+    def store(self) -> RowStore[AnyRow]:
+        """All rows that there are. Where none can be given, only what this very maker made."""
+        made_by = None if self.given else self.maker.settings
+        return RowStore(self.maker.kind, *self.given, self.directory, estimators=made_by)
+
+    def check_all_made(self, clips: Sequence[Clip], store: RowStore[AnyRow]) -> None:
+        """Refuses clips that nobody has tried to make a row of yet.
+
+        Raises:
+            UserError: there are such clips.
+        """
+        missing = missing_clips(clips, store)
+        if not missing:
+            return
+        others = made_otherwise(self.directory, self.maker.settings, missing)
+        raise UserError(
+            f"{self.directory}: {len(missing)} of {len(clips)} clips have no "
+            f"{self.maker.kind.noun}{'' if others is None else f' ({others})'}; "
+            "make them first with: movideo precompute --config YOUR_CONFIG"
+        )
+
+    def make(self, clips: Sequence[Clip], rank: int = 0, world_size: int = 1) -> dict[str, str]:
+        """Makes the rows that are missing, this rank's share of them.
+
+        Returns:
+            The reason for each clip that failed, by its key.
+        """
+        known = RowStore(self.maker.kind, *self.given)
+        return make_rows(clips, self.directory, self.maker, rank, world_size, known=known)
