@@ -134,19 +134,8 @@ class MoVideoPipeline:
         Raises:
             UserError: a size, rate, index or shape does not fit.
         """
-        image = image if image.ndim == 4 else image[None]
-        shape = (len(image), num_frames)
-        size = (image.shape[-2], image.shape[-1])
-        key = _per_image("key_index", num_frames // 2 if key_index is None else key_index, image)
-        rate = _per_image("fps", fps, image).float()
-        self._check(image, rate, num_frames, key)
-        device = next(self.video_unet.parameters()).device
-        image = image.to(device)
-        bound: dict[str, Any] = {
-            "tokens": self.image_encoder(image),
-            "fps": rate.to(device),
-            "key_index": key.to(device),
-        }
+        image, bound = self._bind(image, fps, num_frames, key_index)
+        shape, size = (len(image), num_frames), (image.shape[-2], image.shape[-1])
         options: dict[str, Any] = {
             "guidance": guidance or ClassifierFreeGuidance(),
             "num_inference_steps": num_inference_steps,
@@ -155,10 +144,55 @@ class MoVideoPipeline:
         if motion is None:
             motion = self._generate_motion(shape, size, bound, options)
         else:
-            motion = _given_motion(motion, bound["key_index"], shape, size, device)
+            motion = _given_motion(motion, bound["key_index"], shape, size, image.device)
         video = self._generate_video(image, motion, shape, size, bound, options)
         visible = visible_mask(motion.flow_i2v, motion.flow_v2i)
         return MoVideoOutput(video, motion.depth, motion.flow_i2v, motion.flow_v2i, visible)
+
+    @torch.no_grad()
+    def generate_motion(
+        self,
+        image: Tensor,
+        fps: float | Tensor = 10.0,
+        num_frames: int = 17,
+        key_index: int | Tensor | None = None,
+        num_inference_steps: int = 50,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        guidance: Guidance | None = None,
+    ) -> Motion:
+        """Stage 1 alone; arguments as for the whole chain, to be handed to it as `motion`.
+
+        Raises:
+            UserError: a size, rate or index does not fit.
+        """
+        image, bound = self._bind(image, fps, num_frames, key_index)
+        options: dict[str, Any] = {
+            "guidance": guidance or ClassifierFreeGuidance(),
+            "num_inference_steps": num_inference_steps,
+            "generator": generator,
+        }
+        size = (image.shape[-2], image.shape[-1])
+        return self._generate_motion((len(image), num_frames), size, bound, options)
+
+    def _bind(
+        self,
+        image: Tensor,
+        fps: float | Tensor,
+        num_frames: int,
+        key_index: int | Tensor | None,
+    ) -> tuple[Tensor, dict[str, Any]]:
+        """The images as a batch on the networks' device, and what both diffusions are told."""
+        image = image if image.ndim == 4 else image[None]
+        key = _per_image("key_index", num_frames // 2 if key_index is None else key_index, image)
+        rate = _per_image("fps", fps, image).float()
+        self._check(image, rate, num_frames, key)
+        device = next(self.video_unet.parameters()).device
+        image = image.to(device)
+        return image, {
+            "tokens": self.image_encoder(image),
+            "fps": rate.to(device),
+            "key_index": key.to(device),
+        }
 
     def _generate_motion(
         self,

@@ -119,6 +119,11 @@ def test_precompute_takes_a_stage_config(movideo, tmp_path):
         (["generate", "--model=x", "--image=good.png", "--out=a.txt"], "--out a.txt: end it in"),
         (["generate", "--model=x", "--image=good.png", "--device=tin"], "--device tin: not on"),
         (["generate", "--model=x", "--image=good.png", "--steps=0"], "--steps 0"),
+        (["generate", "--image=good.png", "--motion=pan_left"], "pan_left: no such motion; "),
+        (["generate", "--image=good.png", "--motion=camera:pan"], "camera:pan: no such camera"),
+        (["generate", "--image=good.png", "--motion=camera:dolly_in:2"], "amount 2; give 0 to 0.9"),
+        (["generate", "--image=good.png", "--motion_strength=-1"], "--motion_strength -1.0: give"),
+        (["generate", "--image=good.png", "--key_index=17"], "key_index 17: not one of the 17"),
     ],
 )
 def test_a_mistake_in_the_arguments(movideo, tmp_path, arguments, says):

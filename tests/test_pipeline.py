@@ -9,7 +9,6 @@ import torch
 from movideo.errors import UserError
 from movideo.model_folder import INDEX
 from movideo.models.motion_space import Motion, MotionSpace
-from movideo.motion_files import load_motion, save_motion
 from movideo.ops import visible_mask
 from movideo.pictures import result_sheet
 from movideo.pipeline import MoVideoPipeline
@@ -136,18 +135,14 @@ def test_broken_folders_are_named(pipeline, tmp_path):
         MoVideoPipeline.from_pretrained(partial)
 
 
-def test_motion_files_give_back_what_was_saved(pipeline, tmp_path):
-    result = run(pipeline, image=IMAGE[:1])
-    save_motion(tmp_path / "m.safetensors", result)
-    motion = load_motion(tmp_path / "m.safetensors", FRAMES, (16, 16))
-    for name in ("depth", "flow_i2v", "flow_v2i"):
-        assert torch.equal(getattr(motion, name), getattr(result, name))
-    with pytest.raises(UserError, match="match --num_frames"):
-        load_motion(tmp_path / "m.safetensors", FRAMES + 1, (16, 16))
-    (tmp_path / "text.safetensors").write_text("no")
-    for name in ("text", "none"):
-        with pytest.raises(UserError, match=f"{name}.safetensors: no motion file"):
-            load_motion(tmp_path / f"{name}.safetensors", FRAMES, (16, 16))
+def test_motion_generated_apart_gives_the_same_video(pipeline):
+    generator = torch.Generator().manual_seed(0)
+    options = {"num_frames": FRAMES, "num_inference_steps": 2, "fps": 5.0, "generator": generator}
+    motion = pipeline.generate_motion(IMAGE, **options)
+    apart = pipeline(IMAGE, motion=motion, **options)
+    whole = run(pipeline)
+    for name in FIELDS:
+        assert torch.equal(getattr(apart, name), getattr(whole, name))
 
 
 def test_sheet_shows_every_row(pipeline):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,8 +13,8 @@ from movideo.diffusion import ClassifierFreeGuidance
 from movideo.errors import UserError
 from movideo.export import export as export_checkpoints
 from movideo.models.pretrained import EMBEDDED
-from movideo.motion_files import load_motion
-from movideo.motion_files import save_motion as write_motion
+from movideo.motion import ClipShape, parse_motion
+from movideo.motion import save_motion as write_motion
 from movideo.pictures import result_sheet
 from movideo.pipeline import MoVideoPipeline
 from movideo.video.read import read_image
@@ -60,6 +62,7 @@ def generate(
     seed: int = 0,
     guidance_scale: float = 1.0,
     motion: str | None = None,
+    motion_strength: float = 1.0,
     save_motion: str | None = None,
     sheet: str | None = None,
     device: str = "auto",
@@ -77,8 +80,12 @@ def generate(
         steps: denoising steps of either stage.
         seed: the same seed gives the same video.
         guidance_scale: 1 is no guidance; above, the video follows the image more closely.
-        motion: motion saved earlier with --save_motion, used instead of stage 1.
-        save_motion: a .safetensors file for depth, flows and mask.
+        motion: used instead of stage 1: a file saved with --save_motion, a video that moves that
+            way, or a camera path: camera:NAME or camera:NAME:AMOUNT, NAME being pan_left,
+            pan_right, tilt_up, tilt_down, roll_left, roll_right, zoom_in, zoom_out, truck_left,
+            truck_right, pedestal_up, pedestal_down, dolly_in, dolly_out, orbit_left, orbit_right.
+        motion_strength: how many times as far things move, whatever the motion is from.
+        save_motion: a .safetensors file for depth, flows and mask; in colour as mp4 beside it.
         sheet: a .png file: frames, depth, flows, mask and result side by side.
         device: cpu, cuda, or auto.
     """
@@ -87,22 +94,26 @@ def generate(
     _check_suffix("save_motion", save_motion, ".safetensors")
     if steps < 1 or num_frames < 1:
         raise UserError(f"--steps {steps} --num_frames {num_frames}: give 1 or more")
+    if not 0 <= motion_strength < float("inf"):
+        raise UserError(f"--motion_strength {motion_strength}: give 0 or more; 1 changes nothing")
+    source = parse_motion(motion)
+    clip = ClipShape(num_frames, num_frames // 2 if key_index is None else key_index, size, fps)
     place = _device(device)
     key_frame = read_image(image, size)
     pipeline = MoVideoPipeline.from_pretrained(model).to(place)
-    result = pipeline(
-        key_frame,
-        fps=fps,
-        num_frames=num_frames,
-        key_index=key_index,
-        num_inference_steps=steps,
-        generator=torch.Generator().manual_seed(seed),
-        motion=None if motion is None else load_motion(motion, num_frames, size),
-        guidance=ClassifierFreeGuidance(guidance_scale),
-    )
+    options: dict[str, Any] = {
+        "fps": fps,
+        "num_frames": num_frames,
+        "key_index": clip.key_index,
+        "num_inference_steps": steps,
+        "generator": torch.Generator().manual_seed(seed),
+        "guidance": ClassifierFreeGuidance(guidance_scale),
+    }
+    stage_1 = partial(pipeline.generate_motion, key_frame, **options)
+    result = pipeline(key_frame, motion=source.motion(clip, stage_1, motion_strength), **options)
     _write_video(out, result.video[0].cpu(), fps)
     if save_motion is not None:
-        write_motion(save_motion, result)
+        write_motion(save_motion, result, fps)
     if sheet is not None:
         write_image(sheet, result_sheet(key_frame, result))
     print(f"video in {out}")

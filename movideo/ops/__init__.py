@@ -9,6 +9,7 @@ from movideo.ops.flow_scale import estimate_flow_scale
 from movideo.ops.mask import pool_mask, visible_mask
 from movideo.ops.normalize import normalize_depth, normalize_flow
 from movideo.ops.resize import motion_grid_size, resize, resize_flow
+from movideo.ops.splat import invert_flow, splat
 from movideo.ops.warp import warp
 
 __all__ = [
@@ -16,12 +17,14 @@ __all__ = [
     "depth_to_color",
     "estimate_flow_scale",
     "flow_to_color",
+    "invert_flow",
     "motion_grid_size",
     "normalize_depth",
     "normalize_flow",
     "pool_mask",
     "resize",
     "resize_flow",
+    "splat",
     "visible_mask",
     "warp",
 ]
