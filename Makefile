@@ -67,7 +67,7 @@ bench: install ## Time networks, decoding, labelling and loading beside their pe
 	$(PYTHON) -m benchmarks.precompute
 	$(PYTHON) -m benchmarks.loading
 
-decoders: install ## Train the 3-D and the flow-augmented decoder and compare them with the 2-D one (an hour)
+decoders: install ## Train the 3-D and the flow-augmented decoder and compare them with the 2-D one (20 minutes)
 	.venv/bin/movideo fit --config stage3.yaml --model.decoder movideo.models.TemporalDecoder \
 	  --trainer.logger.init_args.name decoder-3d --trainer.logger.init_args.version 0
 	.venv/bin/movideo fit --config stage3.yaml --trainer.logger.init_args.version 0

@@ -85,9 +85,7 @@ def _cells(run: Path, figures: list[str | None]) -> str:
 def _cell(value: float | None) -> str:
     if value is None:
         return f"{'':9}"
-    return (
-        f"{value:9.4f}" if abs(value) < 0.1 else f"{value:9.3f}" if value < 1 else f"{value:9.2f}"
-    )
+    return f"{value:9.3g}" if abs(value) < 1 else f"{value:9.2f}"
 
 
 if __name__ == "__main__":
