@@ -119,10 +119,8 @@ class Stage(L.LightningModule):
                     f"model.{name}: frozen, but randomly initialised; name trained weights "
                     f"(--model.{name}.pretrained embedded) or pass --model.allow_random true"
                 )
-        if stage == "fit":
-            self._take_encodings()
 
-    def _take_encodings(self) -> None:
+    def on_fit_start(self) -> None:
         """Tells the data which frozen parts training sees its clips through."""
         data: Any = getattr(self.trainer, "datamodule", None)
         if hasattr(data, "serve_encodings"):
