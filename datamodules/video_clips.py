@@ -265,7 +265,7 @@ class VideoClipDataModule(L.LightningDataModule):
 
         The video is left out of training batches unless some of the parts must still see it.
         Encodings that are missing are made, unless other processes would wait for that. A stage
-        calls this when it is set up to be trained.
+        calls this when its training starts.
 
         Args:
             parts: those of a stage that are frozen and see nothing but the clip, by the names that
@@ -362,7 +362,9 @@ class VideoClipDataModule(L.LightningDataModule):
         sampler: DistributedSampler[Any] = DistributedSampler(
             dataset, _world_size(), _rank(), shuffle=False
         )
-        return DataLoader(dataset, self.batch_size, sampler=sampler, **self._loader_options())
+        # By its name: Lightning builds loaders of predict anew.
+        options = {"batch_size": self.batch_size, **self._loader_options()}
+        return DataLoader(dataset, sampler=sampler, **options)
 
     def _loader_options(self) -> dict[str, Any]:
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
