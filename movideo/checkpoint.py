@@ -110,7 +110,8 @@ def _build_frozen(kind: Any, described: dict[str, Any]) -> Any:
             "hold; train over saved ones"
         )
     names = ("pretrained", "subfolder", "revision")
-    part = kind(**{name: described[name] for name in names if name in described})
+    place = {name: described[name] for name in names if name in described}
+    part = kind(config=described["config"], **place)  # a single file does not hold it
     check_same(part, described, described["pretrained"])
     return part
 

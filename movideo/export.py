@@ -1,12 +1,16 @@
-"""Stage checkpoints into one model folder."""
+"""What the stages trained, put together into one model folder."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import filterfalse
 from pathlib import Path
 
+import movideo
 from movideo.checkpoint import Checkpoint
 from movideo.errors import UserError
+from movideo.model_card import model_card, read_training
+from movideo.model_folder import PARTS, ModelFolder, is_checkpoint, write_model
 from movideo.pipeline import MoVideoPipeline
 
 NEEDED = ("DepthFlowDiffusion", "LatentVideoDiffusion")
@@ -18,20 +22,14 @@ def build_pipeline(checkpoints: Sequence[str | Path]) -> MoVideoPipeline:
 
     Args:
         checkpoints: of stages 1 and 2, and of stage 3 for another decoder than the autoencoder's
-            own; in any order.
+            own, in any order. Models may be among them: they give the stages that no checkpoint
+            does.
 
     Raises:
         UserError: a stage is missing or there twice, or the stages were trained over different
             frozen parts.
     """
-    stages: dict[str, Checkpoint] = {}
-    for path in checkpoints:
-        checkpoint = Checkpoint.read(path)
-        if checkpoint.stage in stages:
-            raise UserError(
-                f"{path}: a second checkpoint of {checkpoint.stage}; give one of each stage"
-            )
-        stages[checkpoint.stage] = checkpoint
+    stages = _read_stages(checkpoints)
     for name in NEEDED:
         if name not in stages:
             raise UserError(
@@ -45,7 +43,7 @@ def build_pipeline(checkpoints: Sequence[str | Path]) -> MoVideoPipeline:
     if decoder is not None:
         _check_same(video, decoder, "autoencoder")
         _check_grid(motion, decoder)
-    return MoVideoPipeline(
+    pipeline = MoVideoPipeline(
         autoencoder=video.component("autoencoder"),
         image_encoder=video.component("image_encoder"),
         motion_unet=motion.component("unet"),
@@ -55,23 +53,51 @@ def build_pipeline(checkpoints: Sequence[str | Path]) -> MoVideoPipeline:
         video_scheduler=video.component("noise_scheduler"),
         decoder=None if decoder is None else decoder.component("decoder"),
     )
+    used = [stage for stage in (motion, video, decoder) if stage is not None]
+    pipeline.card = model_card(pipeline.components, [read_training(stage) for stage in used])
+    return pipeline
 
 
 def export(checkpoints: Sequence[str | Path], folder: str | Path) -> None:
-    """Writes a model folder; from one checkpoint alone, a folder for each part that it trained.
+    """Writes a model folder; from one checkpoint alone, that stage's share of one.
+
+    A run of the same stage can start from a share; of stage 0 it is the bare `autoencoder`.
 
     Raises:
         UserError: a checkpoint cannot be used.
     """
-    if len(checkpoints) > 1:
+    if len(checkpoints) > 1 or not is_checkpoint(checkpoints[0]):
         build_pipeline(checkpoints).save_pretrained(folder)
         return
     checkpoint = Checkpoint.read(checkpoints[0])
+    if checkpoint.stage in PARTS:
+        names = PARTS[checkpoint.stage]
+        parts = {name: checkpoint.component(own) for own, name in names.items()}
+        about = {"_class_name": checkpoint.stage, "_movideo_version": movideo.__version__}
+        write_model(folder, about, parts, model_card(parts, [read_training(checkpoint)]))
+        return
     for name, described in checkpoint.components.items():
         if "pretrained" not in described and any(
             key.startswith(f"{name}.") for key in checkpoint.state
         ):
             checkpoint.component(name).save_pretrained(Path(folder) / name)
+
+
+def _read_stages(places: Sequence[str | Path]) -> dict[str, Checkpoint]:
+    stages: dict[str, Checkpoint] = {}
+    for path in filter(is_checkpoint, places):
+        checkpoint = Checkpoint.read(path)
+        if checkpoint.stage in stages:
+            raise UserError(
+                f"{path}: a second checkpoint of {checkpoint.stage}; give one of each stage"
+            )
+        stages[checkpoint.stage] = checkpoint
+    for place in filterfalse(is_checkpoint, places):
+        model = ModelFolder(place)
+        for stage in model.stages():
+            if stage not in stages:
+                stages[stage] = model.checkpoint(stage)
+    return stages
 
 
 def _check_grid(motion: Checkpoint, user: Checkpoint) -> None:

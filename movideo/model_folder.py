@@ -3,45 +3,64 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from diffusers import ModelMixin
+from huggingface_hub import snapshot_download
 
-from movideo.checkpoint import Checkpoint, describe, find_class
+from movideo.checkpoint import Checkpoint, check_same, describe, find_class
 from movideo.errors import UserError
+from movideo.models import VideoAutoencoder, VideoDecoder
 from movideo.models.pretrained import (
     EMBEDDED,
-    LOADING_ERRORS,
     WEIGHTS_FOLDER,
     PretrainedModule,
-    first_line,
     read_config,
 )
 from movideo.video.write import whole_file
+from movideo.weight_files import LOADING_ERRORS, first_line
 
 INDEX = "model_index.json"
-# Where a stage finds its parts in a model: those that it trains, and those that stay as they are.
-TRAINED = {
-    "DepthFlowDiffusion": {"unet": "motion_unet"},
-    "LatentVideoDiffusion": {"unet": "video_unet"},
-    "FlowDecoderGAN": {"decoder": "decoder"},
+CARD = "README.md"
+# What a stage's checkpoint calls its parts, and what a model does.
+PARTS = {
+    "DepthFlowDiffusion": {
+        "unet": "motion_unet",
+        "noise_scheduler": "motion_scheduler",
+        "motion_space": "motion_space",
+        "image_encoder": "image_encoder",
+    },
+    "LatentVideoDiffusion": {
+        "unet": "video_unet",
+        "noise_scheduler": "video_scheduler",
+        "motion_space": "motion_space",
+        "image_encoder": "image_encoder",
+        "autoencoder": "autoencoder",
+    },
+    "FlowDecoderGAN": {
+        "decoder": "decoder",
+        "motion_space": "motion_space",
+        "autoencoder": "autoencoder",
+    },
 }
-KEPT = {
-    "DepthFlowDiffusion": ("image_encoder", "motion_space"),
-    "LatentVideoDiffusion": ("image_encoder", "autoencoder"),
-    "FlowDecoderGAN": ("autoencoder",),
-}
+TRAINED = ("unet", "decoder")
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_FILES = ["*.json", "*.safetensors", "*.md"]  # all that is taken from a hub: nothing to execute
 
 
-def write_model(folder: str | Path, about: Mapping[str, str], parts: Mapping[str, Any]) -> None:
-    """Writes a folder for each part, and `model_index.json` last: where it is, all is.
+def write_model(
+    folder: str | Path, about: Mapping[str, str], parts: Mapping[str, Any], card: str
+) -> None:
+    """Writes a folder for each part and a card, and `model_index.json` last: where it is, all is.
 
     Args:
         folder: where to; parts that are there already are replaced.
         about: what the index says besides its parts, such as `_class_name`.
         parts: each with `save_pretrained`.
+        card: a page about the model.
     """
     folder = Path(folder)
     (folder / INDEX).unlink(missing_ok=True)
@@ -50,26 +69,30 @@ def write_model(folder: str | Path, about: Mapping[str, str], parts: Mapping[str
         (folder / name).mkdir(parents=True, exist_ok=True)
         part.save_pretrained(folder / name)
         index[name] = [type(part).__module__, type(part).__qualname__]
+    with whole_file(folder / CARD) as temporary:
+        temporary.write_text(card, "utf-8")
     with whole_file(folder / INDEX) as temporary:
         temporary.write_text(json.dumps(index, indent=2) + "\n", "utf-8")
 
 
 class ModelFolder:
-    """What `write_model` wrote.
+    """What `write_model` wrote: a whole model, or one stage's share of it.
 
     Args:
-        folder: its place, or `embedded` for the small model that movideo brings along.
+        place: its folder, its id on the Hugging Face hub, or `embedded` for the small model that
+            movideo brings along.
+        revision: of the hub.
 
     Raises:
         UserError: there is no model.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = WEIGHTS_FOLDER if str(folder) == EMBEDDED else Path(folder)
+    def __init__(self, place: str | Path, revision: str | None = None) -> None:
+        self.folder = _find(place, revision)
         if not (self.folder / INDEX).is_file():
             raise UserError(
-                f"{folder}: no model here ({INDEX} is missing); "
-                f"make one with: movideo export --out {folder}"
+                f"{place}: no model here ({INDEX} is missing); "
+                f"make one with: movideo export --out {place}"
             )
         self.index = read_config(self.folder, INDEX)
 
@@ -81,7 +104,9 @@ class ModelFolder:
         """
         if name not in self.index:
             raise UserError(f"{self.folder / INDEX}: names no {name}; export the model again")
-        folder, kind = self.folder / name, find_class(".".join(self.index[name]))
+        folder, kind = self.folder / name, find_class(_class_path(self.index[name]))
+        if not folder.is_dir():  # or a library might look for it on a hub
+            raise UserError(f"{folder}: missing; export the model again")
         if issubclass(kind, PretrainedModule):
             return kind(str(folder))
         try:
@@ -93,16 +118,25 @@ class ModelFolder:
                 "export the model again"
             ) from error
 
+    def card(self) -> str | None:
+        """The page about it, if it has one."""
+        path = self.folder / CARD
+        return path.read_text("utf-8") if path.is_file() else None
+
+    def stages(self) -> list[str]:
+        """The stages whose share is here."""
+        return [stage for stage, parts in PARTS.items() if set(parts.values()) <= set(self.index)]
+
     def checkpoint(self, stage: str) -> Checkpoint:
         """A stage's share of the model, as if it came from a checkpoint of that stage.
 
         Raises:
             UserError: the stage has no share in a model, or a part cannot be loaded.
         """
-        if stage not in TRAINED:
+        if stage not in PARTS:
             raise UserError(f"{self.folder}: a model has no weights of {stage}; give a .ckpt file")
-        trained = {own: self.load(name) for own, name in TRAINED[stage].items()}
-        parts = {**trained, **{name: self.load(name) for name in KEPT[stage]}}
+        parts = {own: self.load(name) for own, name in PARTS[stage].items()}
+        trained = {own: part for own, part in parts.items() if own in TRAINED}
         return Checkpoint(
             path=self.folder,
             stage=stage,
@@ -117,24 +151,73 @@ class ModelFolder:
         )
 
 
+def is_checkpoint(place: str | Path) -> bool:
+    """Whether it is a file of a stage, or meant to be one, and not a model."""
+    return Path(place).is_file() or Path(place).suffix == ".ckpt"
+
+
 def starting_point(place: str | Path, stage: str) -> Checkpoint:
-    """The weights that a run of a stage starts from.
+    """The weights of a stage, for another run to start from or to use.
 
     Args:
-        place: a checkpoint of that stage, a model folder, or `embedded`.
+        place: a checkpoint of that stage, or a model: see `ModelFolder`.
         stage: the LightningModule's class name.
 
     Raises:
         UserError: it is none of these, or of another stage.
     """
-    if str(place) == EMBEDDED or Path(place).is_dir():
-        return ModelFolder(place).checkpoint(stage)
-    return Checkpoint.read(place, stage)
+    if is_checkpoint(place):
+        return Checkpoint.read(place, stage)
+    return ModelFolder(place).checkpoint(stage)
+
+
+def load_decoder(place: str | Path, autoencoder: VideoAutoencoder) -> VideoDecoder:
+    """A decoder that stage 3 trained, to decode the latents of this autoencoder.
+
+    Args:
+        place: a checkpoint of stage 3, or a model.
+        autoencoder: makes the latents.
+
+    Raises:
+        UserError: it is neither, or decodes other latents.
+    """
+    checkpoint = starting_point(place, "FlowDecoderGAN")
+    check_same(autoencoder, checkpoint.components["autoencoder"], place)
+    decoder: VideoDecoder = checkpoint.component("decoder")
+    return decoder
+
+
+def _find(place: str | Path, revision: str | None) -> Path:
+    if str(place) == EMBEDDED:
+        return WEIGHTS_FOLDER
+    if Path(place).exists() or not _HUB_ID.fullmatch(str(place)):
+        return Path(place)
+    try:
+        found = snapshot_download(str(place), revision=revision, allow_patterns=_FILES)
+    except LOADING_ERRORS as error:
+        raise UserError(
+            f"{place}: no model here ({INDEX} is missing), and none could be had from the hub "
+            f"({first_line(error)}); name a folder or a hub id"
+        ) from error
+    return Path(found)
+
+
+def _class_path(entry: Any) -> str:
+    """`["module", "Class"]` of the index as one name."""
+    return ".".join(entry) if isinstance(entry, list) and len(entry) == 2 else str(entry)
 
 
 def _load_model(kind: Any, folder: Path) -> Any:
-    # The other way of loading needs accelerate.
-    model, info = kind.from_pretrained(folder, low_cpu_mem_usage=False, output_loading_info=True)
-    if info["missing_keys"]:  # diffusers would leave these random with a warning
-        raise ValueError(f"{info['missing_keys'][0]} is missing")
+    if not any(folder.glob("*.safetensors")):  # diffusers would fall back to a pickle
+        raise ValueError("no .safetensors file in it, and nothing else is read")
+    model, info = kind.from_pretrained(
+        folder,
+        use_safetensors=True,
+        low_cpu_mem_usage=False,  # the other way of loading needs accelerate
+        output_loading_info=True,
+    )
+    # diffusers would leave what is missing random, with a warning.
+    for trouble in ("missing", "unexpected"):
+        if info[f"{trouble}_keys"]:
+            raise ValueError(f"{trouble}: {', '.join(list(info[f'{trouble}_keys'])[:3])}")
     return model

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from diffusers import SchedulerMixin
-from torch import Tensor
+from huggingface_hub import HfApi
+from torch import Tensor, nn
 
 import movideo
 from movideo.diffusion import ClassifierFreeGuidance, Denoiser, Guidance
 from movideo.errors import UserError
+from movideo.model_card import model_card
 from movideo.model_folder import ModelFolder, write_model
 from movideo.models import (
     FrameDecoder,
@@ -24,6 +29,7 @@ from movideo.models import (
 from movideo.models.condition import motion_condition
 from movideo.models.motion_space import CHANNELS, Motion, MotionSpace
 from movideo.ops import visible_mask
+from movideo.weight_files import first_line
 
 
 @dataclass(frozen=True)
@@ -57,6 +63,9 @@ class MoVideoPipeline:
         motion_space: its channels, in pixels.
         video_unet: stage 2.
         video_scheduler: its noise schedule and solver.
+
+    Attributes:
+        card: the page that is published with the model, Markdown; written anew where it is None.
     """
 
     COMPONENTS = (
@@ -89,20 +98,70 @@ class MoVideoPipeline:
         self.video_unet = video_unet
         self.video_scheduler = video_scheduler
         self.decoder = decoder or FrameDecoder(autoencoder)
-        for module in (autoencoder, image_encoder, motion_unet, video_unet, self.decoder):
-            module.eval().requires_grad_(False)
+        self.card: str | None = None
+        self._offload_to: torch.device | None = None
+        for network in self._networks():
+            network.eval().requires_grad_(False)
 
-    def to(self, device: torch.device | str) -> MoVideoPipeline:
-        """Moves all networks."""
-        for module in (
-            self.autoencoder,
-            self.image_encoder,
-            self.motion_unet,
-            self.video_unet,
-            self.decoder,
-        ):
-            module.to(device)
+    @property
+    def components(self) -> dict[str, Any]:
+        """All parts, by name."""
+        return {name: getattr(self, name) for name in self.COMPONENTS}
+
+    # ------------------------------------------------------------------------------------ placing
+
+    @property
+    def device(self) -> torch.device:
+        """Where the networks compute."""
+        if self._offload_to is not None:
+            return self._offload_to
+        device: torch.device = next(self.video_unet.parameters()).device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What the networks compute in."""
+        dtype: torch.dtype = next(self.video_unet.parameters()).dtype
+        return dtype
+
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> MoVideoPipeline:
+        """Moves all networks, and ends offloading.
+
+        Only networks take another type: noise, sampling, flow and mask stay float32, and so does
+        the result. On a CPU leave them in float32 too, bfloat16 is many times slower there.
+
+        Args:
+            device: where to; stays as it is when None.
+            dtype: `torch.bfloat16` halves the memory; stays as it is when None.
+        """
+        if device is not None:
+            self._offload_to = None
+        for network in self._networks():
+            network.to(device=device, dtype=dtype)
         return self
+
+    def enable_model_cpu_offload(self, device: torch.device | str = "cuda") -> None:
+        """Keeps the networks in main memory; each is on the device only while it computes."""
+        self.to("cpu")
+        self._offload_to = torch.device(device)
+
+    def _networks(self) -> list[nn.Module]:
+        return [part for part in self.components.values() if isinstance(part, nn.Module)]
+
+    @contextmanager
+    def _at_work(self, network: nn.Module) -> Iterator[torch.dtype]:
+        """Within it a network is on the device; gives the type that it takes."""
+        dtype = next(network.parameters()).dtype
+        if self._offload_to is None:
+            yield dtype
+            return
+        network.to(self._offload_to)
+        try:
+            yield dtype
+        finally:
+            network.to("cpu")
 
     # --------------------------------------------------------------------------------- generation
 
@@ -117,6 +176,7 @@ class MoVideoPipeline:
         generator: torch.Generator | list[torch.Generator] | None = None,
         motion: Motion | None = None,
         guidance: Guidance | None = None,
+        decode_chunk: int | None = None,
     ) -> MoVideoOutput:
         """Makes a video around each key frame.
 
@@ -130,10 +190,14 @@ class MoVideoPipeline:
             generator: the only source of randomness, on the CPU; one, or one an image.
             motion: given motion, `(B, F, ·, H, W)`, instead of stage 1.
             guidance: classifier-free guidance with scale 1 by default.
+            decode_chunk: frames that are decoded at once, all by default. With it the memory that
+                decoding takes does not grow with the video, and the result is on the CPU.
 
         Raises:
             UserError: a size, rate, index or shape does not fit.
         """
+        if decode_chunk is not None and decode_chunk < 1:
+            raise UserError(f"decode_chunk {decode_chunk}: give 1 or more, or None for all")
         image, bound = self._bind(image, fps, num_frames, key_index)
         shape, size = (len(image), num_frames), (image.shape[-2], image.shape[-1])
         options: dict[str, Any] = {
@@ -145,9 +209,11 @@ class MoVideoPipeline:
             motion = self._generate_motion(shape, size, bound, options)
         else:
             motion = _given_motion(motion, bound["key_index"], shape, size, image.device)
-        video = self._generate_video(image, motion, shape, size, bound, options)
+        latents = self._generate_latents(image, motion, shape, size, bound, options)
+        video = self._decode(latents, motion.flow_i2v, bound["key_index"], decode_chunk)
         visible = visible_mask(motion.flow_i2v, motion.flow_v2i)
-        return MoVideoOutput(video, motion.depth, motion.flow_i2v, motion.flow_v2i, visible)
+        fields = (motion.depth, motion.flow_i2v, motion.flow_v2i, visible)
+        return MoVideoOutput(video, *(field.to(video.device) for field in fields))
 
     @torch.no_grad()
     def generate_motion(
@@ -186,12 +252,13 @@ class MoVideoPipeline:
         key = _per_image("key_index", num_frames // 2 if key_index is None else key_index, image)
         rate = _per_image("fps", fps, image).float()
         self._check(image, rate, num_frames, key)
-        device = next(self.video_unet.parameters()).device
-        image = image.to(device)
+        image = image.to(self.device)
+        with self._at_work(self.image_encoder) as dtype:
+            tokens = self.image_encoder(image.to(dtype)).float()
         return image, {
-            "tokens": self.image_encoder(image),
-            "fps": rate.to(device),
-            "key_index": key.to(device),
+            "tokens": tokens,
+            "fps": rate.to(self.device),
+            "key_index": key.to(self.device),
         }
 
     def _generate_motion(
@@ -201,16 +268,13 @@ class MoVideoPipeline:
         bound: dict[str, Any],
         options: dict[str, Any],
     ) -> Motion:
-        denoiser = Denoiser(self.motion_unet, **bound, condition=None)
-        sample = denoiser.sample(
-            self.motion_scheduler,
-            (*shape, CHANNELS, *self.motion_space.grid),
-            **options,
-            progress="motion",
-        )
+        place = (*shape, CHANNELS, *self.motion_space.grid)
+        with self._at_work(self.motion_unet) as dtype:
+            denoiser = Denoiser(_taking(dtype, self.motion_unet), **bound, condition=None)
+            sample = denoiser.sample(self.motion_scheduler, place, **options, progress="motion")
         return self.motion_space.decode(sample, bound["key_index"], size)
 
-    def _generate_video(
+    def _generate_latents(
         self,
         image: Tensor,
         motion: Motion,
@@ -219,7 +283,8 @@ class MoVideoPipeline:
         bound: dict[str, Any],
         options: dict[str, Any],
     ) -> Tensor:
-        key_latent = self.autoencoder.encode(image[:, None])[:, 0]
+        with self._at_work(self.autoencoder) as dtype:
+            key_latent = self.autoencoder.encode(image[:, None].to(dtype))[:, 0].float()
         condition = motion_condition(
             motion.depth,
             motion.flow_i2v,
@@ -228,12 +293,25 @@ class MoVideoPipeline:
             size=size,
             motion_grid=self.motion_space.grid,
         )
-        denoiser = Denoiser(self.video_unet, **bound, condition=condition.channels())
-        latents = denoiser.sample(
-            self.video_scheduler, (*shape, *key_latent.shape[1:]), **options, progress="video"
-        )
-        video: Tensor = self.decoder(latents, motion.flow_i2v, bound["key_index"])
-        return video.clamp(-1, 1)
+        place = (*shape, *key_latent.shape[1:])
+        with self._at_work(self.video_unet) as dtype:
+            unet = _taking(dtype, self.video_unet)
+            denoiser = Denoiser(unet, **bound, condition=condition.channels())
+            return denoiser.sample(self.video_scheduler, place, **options, progress="video")
+
+    def _decode(self, z: Tensor, flow_i2v: Tensor, key_index: Tensor, chunk: int | None) -> Tensor:
+        with self._at_work(self.decoder) as dtype:
+            z = z.to(dtype)
+            if chunk is None:
+                whole: Tensor = self.decoder(z, flow_i2v, key_index)
+                return whole.float().clamp(-1, 1)
+            video, done = torch.empty(0), 0
+            for part in self.decoder.in_chunks(z, flow_i2v, key_index, chunk):
+                if not done:
+                    video = torch.empty(len(z), z.shape[1], *part.shape[2:])
+                video[:, done : done + part.shape[1]] = part.clamp(-1, 1)
+                done += part.shape[1]
+            return video
 
     def _check(self, image: Tensor, fps: Tensor, num_frames: int, key: Tensor) -> None:
         if image.ndim != 4 or image.shape[1] != 3:
@@ -252,23 +330,80 @@ class MoVideoPipeline:
     # -------------------------------------------------------------------------------------- files
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Writes a folder for each part and `model_index.json`."""
-        parts = {name: getattr(self, name) for name in self.COMPONENTS}
+        """Writes a folder for each part, the card `README.md`, and `model_index.json`."""
         about = {"_class_name": type(self).__name__, "_movideo_version": movideo.__version__}
-        write_model(folder, about, parts)
+        card = model_card(self.components) if self.card is None else self.card
+        write_model(folder, about, self.components, card)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> MoVideoPipeline:
+    def from_pretrained(cls, place: str | Path, revision: str | None = None) -> MoVideoPipeline:
         """Reads what `save_pretrained` wrote.
 
         Args:
-            folder: its place, or `embedded` for the small model that movideo brings along.
+            place: its folder, its id on the Hugging Face hub (`owner/name`), or `embedded` for the
+                small model that movideo brings along.
+            revision: branch, tag or commit on the hub.
 
         Raises:
-            UserError: the folder is missing or not such a folder.
+            UserError: it is missing or no such model.
         """
-        model = ModelFolder(folder)
-        return cls(**{name: model.load(name) for name in cls.COMPONENTS})
+        model = ModelFolder(place, revision)
+        pipeline = cls(**{name: model.load(name) for name in cls.COMPONENTS})
+        pipeline.card = model.card()
+        return pipeline
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        private: bool | None = None,
+        revision: str | None = None,
+        commit_message: str = "Upload a movideo model",
+        token: str | None = None,
+    ) -> str:
+        """Publishes what `save_pretrained` writes on the Hugging Face hub.
+
+        Args:
+            repo_id: `owner/name`; made if it is not there.
+            private: whether only its owner sees it, where it is made.
+            revision: the branch to commit to, the main one by default.
+            commit_message: of the commit.
+            token: the one that the hub's own login keeps, by default.
+
+        Returns:
+            The commit's address.
+
+        Raises:
+            UserError: the hub refuses or cannot be reached.
+        """
+        hub = HfApi(token=token)
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder)
+            try:
+                hub.create_repo(repo_id, private=private, exist_ok=True)
+                commit = hub.upload_folder(
+                    repo_id=repo_id,
+                    folder_path=folder,
+                    revision=revision,
+                    commit_message=commit_message,
+                )
+            except (OSError, ValueError) as error:  # what the hub's library raises is one of these
+                raise UserError(
+                    f"{repo_id}: cannot be published ({first_line(error)}); "
+                    "check the name, and log in with: hf auth login"
+                ) from error
+        return str(commit.commit_url)
+
+
+def _taking(dtype: torch.dtype, network: nn.Module) -> Callable[..., Tensor]:
+    """A denoising network for a caller who knows only float32."""
+
+    def predict(
+        sample: Tensor, timestep: Tensor, tokens: Tensor, *rest: Any, **options: Any
+    ) -> Tensor:
+        prediction: Tensor = network(sample.to(dtype), timestep, tokens.to(dtype), *rest, **options)
+        return prediction.float()
+
+    return predict
 
 
 def _per_image(name: str, value: float | Tensor, image: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ class Stage(L.LightningModule):
             stage, a model folder, or `embedded` for the small model that movideo brings along.
         allow_random: train over frozen parts that are randomly initialised.
         allow_other_parts: start from weights that were trained over other frozen parts than those
-            here, and adapt.
+            here, or to predict something else, and adapt.
     """
 
     encoders: ClassVar[tuple[str, ...]] = ()
@@ -110,7 +110,7 @@ class Stage(L.LightningModule):
         if self.init_from is not None:
             checkpoint = starting_point(self.init_from, type(self).__name__)
             if not self.allow_other_parts:
-                self._check_frozen(checkpoint.components, self.init_from)
+                self.check_parts(checkpoint.components, self.init_from)
             load_strictly(self, self._filled_up(checkpoint.weights()), self.init_from)
         for name in self._frozen if stage == "fit" and not self.allow_random else ():
             part = getattr(self, name)
@@ -131,8 +131,16 @@ class Stage(L.LightningModule):
         there = {_part(key) for key in weights}
         return {k: v for k, v in self.state_dict().items() if _part(k) not in there} | weights
 
-    def _check_frozen(self, described: dict[str, Any], where: str) -> None:
-        """Refuses weights that were trained over other frozen parts than those here."""
+    def check_parts(self, described: dict[str, Any], where: str) -> None:
+        """Refuses weights that were trained over other frozen parts than those here.
+
+        Args:
+            described: the parts that they were trained with (see `movideo.checkpoint.describe`).
+            where: the weights; named in the error.
+
+        Raises:
+            UserError: names the part.
+        """
         for name in self._frozen:
             part = getattr(self, name)
             if isinstance(part, PretrainedModule) and "pretrained" in described.get(name, {}):
@@ -198,7 +206,7 @@ class Stage(L.LightningModule):
         """
         path = str(self.trainer.ckpt_path)
         check(checkpoint, path, type(self).__name__)
-        self._check_frozen(checkpoint["components"], path)
+        self.check_parts(checkpoint["components"], path)
         load_strictly(self, checkpoint["state_dict"], path)  # Lightning's own would not explain
         if self.average is not None:
             self.average.tensors = dict(checkpoint["ema"])

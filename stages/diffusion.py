@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from diffusers import SchedulerMixin
@@ -20,7 +20,9 @@ from movideo.diffusion import (
     diffusion_loss,
     drop_mask,
     num_train_timesteps,
+    prediction_type,
 )
+from movideo.errors import UserError
 from movideo.models import ImageEncoder, SpatioTemporalUNet
 from movideo.video.batch import ClipBatch
 from stages.base import Stage
@@ -86,6 +88,18 @@ class DiffusionStage(Stage):
         self.num_inference_steps = num_inference_steps
         self.pictures = pictures
         self.seed = seed
+
+    def check_parts(self, described: dict[str, Any], where: str) -> None:
+        """As of every stage; the weights must also have been trained to predict the same thing."""
+        super().check_parts(described, where)
+        learnt = described["noise_scheduler"]["config"].get("prediction_type")
+        wanted = prediction_type(self.noise_scheduler)
+        if learnt != wanted:
+            raise UserError(
+                f"{where}: trained to predict {learnt}, but model.noise_scheduler has "
+                f"prediction_type {wanted}; set {learnt}, or start with --model.init_from and "
+                "--model.allow_other_parts true to adapt"
+            )
 
     # ------------------------------------------------------------------------------ to be defined
 

@@ -9,10 +9,10 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from movideo.checkpoint import Checkpoint, check_same
 from movideo.diffusion import drop_mask
 from movideo.errors import UserError
 from movideo.losses import AdversarialLoss, FramePerceptualLoss, L1Loss, VideoLoss
+from movideo.model_folder import load_decoder
 from movideo.models import FlowAugmentedDecoder, FrameDecoder, VideoAutoencoder, VideoDecoder
 from movideo.models.condition import coarse_flow
 from movideo.models.motion_space import MotionSpace
@@ -44,8 +44,8 @@ class FlowDecoderGAN(AdversarialStage):
             grid, as generated motion is.
         spatial_lr_factor: the learning rate of the 2-D decoder's layers, as a share of that of the
             new ones.
-        rivals: checkpoints of this stage whose decoders `movideo test` measures beside this one, by
-            the name of their row.
+        rivals: checkpoints of this stage, or models, whose decoders `movideo test` measures beside
+            this one, by the name of their row.
         pictures: clips of the first validation batch that are drawn.
         seed: of what is drawn in training.
         micro_batch_size: see `AdversarialStage`.
@@ -190,15 +190,14 @@ class FlowDecoderGAN(AdversarialStage):
         """As of every stage; for a test also loads the rivals.
 
         Raises:
-            UserError: a rival is no checkpoint of this stage or decodes other latents.
+            UserError: a rival is no decoder, or decodes other latents.
         """
         super().setup(stage)
         for name, path in self.rival_checkpoints.items() if stage == "test" else ():
-            checkpoint = Checkpoint.read(path, type(self).__name__)
-            check_same(self.autoencoder, checkpoint.components["autoencoder"], path)
             if name in (*self.rivals, self.row):
                 raise UserError(f"model.rivals: {name!r} is a row already; choose another name")
-            self.rivals[name] = checkpoint.component("decoder").eval().requires_grad_(False)
+            decoder = load_decoder(path, self.autoencoder)
+            self.rivals[name] = decoder.eval().requires_grad_(False)
 
     def test_step(self, batch: ClipBatch, batch_idx: int) -> None:
         """The rows of MoVideo Table 5: every decoder on the same latents and flow."""

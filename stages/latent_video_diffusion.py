@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from movideo.checkpoint import Checkpoint, check_same
 from movideo.diffusion import SampleRandomness, drop_mask
 from movideo.losses import FramePerceptualLoss
 from movideo.metrics import MaskedPSNR
-from movideo.models import FrameDecoder, VideoAutoencoder, VideoDecoder
+from movideo.model_folder import load_decoder
+from movideo.models import FrameDecoder, VideoAutoencoder
 from movideo.models.condition import MotionCondition, motion_condition
 from movideo.models.motion_space import MotionSpace
 from movideo.ops import resize_flow
@@ -34,8 +34,8 @@ class LatentVideoDiffusion(DiffusionStage):
             as generated motion is.
         spatial_lr_factor: the learning rate of layers that come from a pretrained 2-D network, as a
             share of the others'.
-        decoder_checkpoint: a checkpoint of stage 3 to decode with at validation and test; None
-            decodes with the autoencoder's own decoder.
+        decoder_checkpoint: a checkpoint of stage 3, or a model, to decode with at validation and
+            test; None decodes with the autoencoder's own decoder.
         perceptual_score: what tests measure with; random features by default.
         kwargs: see `DiffusionStage`.
     """
@@ -55,7 +55,11 @@ class LatentVideoDiffusion(DiffusionStage):
     ) -> None:
         super().__init__(**kwargs)
         self.autoencoder = autoencoder
-        self.decoder = _decoder(autoencoder, decoder_checkpoint)
+        self.decoder = (
+            FrameDecoder(autoencoder)
+            if decoder_checkpoint is None
+            else load_decoder(decoder_checkpoint, autoencoder)
+        )
         self.motion_grid = motion_grid
         self.warped_latent_drop = warped_latent_drop
         self.coarse_motion = coarse_motion
@@ -143,17 +147,3 @@ class LatentVideoDiffusion(DiffusionStage):
         """Reports the figures of all test clips."""
         self.log_dict({f"test/{name}": value for name, value in self.metrics.compute().items()})
         self.metrics.reset()
-
-
-def _decoder(autoencoder: VideoAutoencoder, path: str | None) -> VideoDecoder:
-    """The autoencoder's own decoder, or that of a checkpoint of stage 3.
-
-    Raises:
-        UserError: it is no such checkpoint, or decodes other latents.
-    """
-    if path is None:
-        return FrameDecoder(autoencoder)
-    checkpoint = Checkpoint.read(path, "FlowDecoderGAN")
-    check_same(autoencoder, checkpoint.components["autoencoder"], path)
-    decoder: VideoDecoder = checkpoint.component("decoder")
-    return decoder

@@ -1,10 +1,19 @@
 """From the checkpoints of the stages to one model folder."""
 
+import json
+import subprocess
+import sys
+
 import pytest
 import torch
+import yaml
+from diffusers import DDIMScheduler
+from safetensors.torch import load_file, save_file
 
+from movideo.checkpoint import Checkpoint
 from movideo.errors import UserError
-from movideo.export import build_pipeline
+from movideo.export import build_pipeline, export
+from movideo.model_card import read_training
 from movideo.model_folder import starting_point
 from movideo.models import FlowAugmentedDecoder, FrameDecoder
 from movideo.pipeline import MoVideoPipeline
@@ -17,6 +26,7 @@ from tests.stages.parts import (
     decoder_parts,
     image_encoder,
     motion_parts,
+    scheduler,
     trainer,
     video_parts,
 )
@@ -92,19 +102,62 @@ def test_stage_3_decodes_in_the_pipeline_and_from_its_folder(made, decoder, tmp_
     assert not torch.equal(video(loaded), video(plain))
 
 
-def test_stage_2_is_tested_through_stage_3(made, decoder):
+ELSEWHERE = """
+import sys, torch
+from safetensors.torch import load_file, save_file
+from movideo import MoVideoPipeline
+
+folder, image, out = sys.argv[1:]
+pipeline = MoVideoPipeline.from_pretrained(folder)
+generator = torch.Generator().manual_seed(0)
+options = {"num_frames": 3, "num_inference_steps": 2, "generator": generator}
+result = pipeline(load_file(image)["image"], **options)
+save_file({n: getattr(result, n).contiguous() for n in ("video", "flow_i2v")}, out)
+"""
+
+
+@torch.no_grad()
+def test_another_process_makes_the_same_video_from_the_exported_folder(made, decoder, tmp_path):
+    paths = [decoder[1], *made[3]]
+    image = batch(1)["video"][:, 0].contiguous()
+    options = {"num_frames": FRAMES, "num_inference_steps": 2}
+    expected = build_pipeline(paths)(image, generator=torch.Generator().manual_seed(0), **options)
+    export(paths, tmp_path / "model")
+    save_file({"image": image}, tmp_path / "image.safetensors")
+    places = (tmp_path / name for name in ("model", "image.safetensors", "out.safetensors"))
+    subprocess.run([sys.executable, "-c", ELSEWHERE, *map(str, places)], check=True)
+    found = load_file(tmp_path / "out.safetensors")
+    # float32 rounding: sums in another order; flows are pixels, up to 16
+    torch.testing.assert_close(found["video"], expected.video, rtol=0, atol=1e-4)
+    torch.testing.assert_close(found["flow_i2v"], expected.flow_i2v, rtol=0, atol=1e-3)
+    assert expected.video.std() > 0.01
+
+
+def test_stage_2_is_tested_through_stage_3(made, decoder, exported):
     folder = made[0]
-    stage = LatentVideoDiffusion(
-        **video_parts(
-            autoencoder=autoencoder(str(folder / "vae")), decoder_checkpoint=str(decoder[1])
+    for place in (decoder[1], exported):
+        stage = LatentVideoDiffusion(
+            **video_parts(
+                autoencoder=autoencoder(str(folder / "vae")), decoder_checkpoint=str(place)
+            )
         )
-    )
-    assert type(stage.decoder) is FlowAugmentedDecoder
-    assert not any(key.startswith("decoder.") for key in stage.state_dict())
-    with pytest.raises(UserError, match="not the VideoAutoencoder"):
-        LatentVideoDiffusion(
-            **video_parts(autoencoder=other_autoencoder(), decoder_checkpoint=str(decoder[1]))
-        )
+        assert type(stage.decoder) is FlowAugmentedDecoder
+        assert not any(key.startswith("decoder.") for key in stage.state_dict())
+        for name, value in stage.decoder.named_parameters():
+            assert torch.equal(value, decoder[0].average.tensors[f"decoder.{name}"])
+        with pytest.raises(UserError, match="not the VideoAutoencoder"):
+            LatentVideoDiffusion(
+                **video_parts(autoencoder=other_autoencoder(), decoder_checkpoint=str(place))
+            )
+
+
+def test_rivals_come_from_checkpoints_and_from_models(made, decoder, exported):
+    saved = autoencoder(str(made[0] / "vae"))
+    rivals = {"file": str(decoder[1]), "folder": str(exported)}
+    stage = FlowDecoderGAN(**decoder_parts(autoencoder=saved, rivals=rivals))
+    stage.setup("test")
+    for name, value in stage.rivals["file"].named_parameters():
+        assert torch.equal(value, stage.rivals["folder"].get_parameter(name))
 
 
 def test_a_decoder_of_other_latents_or_another_grid_is_refused(made, decoder, tmp_path):
@@ -253,3 +306,125 @@ def test_the_embedded_model_makes_a_video_and_starts_stages_1_to_3():
             if part in start.components:
                 found = getattr(pipeline, part).fingerprint()
                 assert start.components[part]["fingerprint"] == found
+
+
+# -------------------------------------------------------------------------------------- hand-over
+
+
+def test_a_model_gives_the_stages_that_no_checkpoint_does(made, decoder, exported, tmp_path):
+    _, motion, video, paths = made
+    again = build_pipeline([exported, paths[0]])
+    whole = build_pipeline([*paths, decoder[1]])
+    for name in ("motion_unet", "video_unet", "decoder"):
+        for key, value in getattr(whole, name).named_parameters():
+            assert torch.equal(getattr(again, name).get_parameter(key), value)
+    assert again.motion_space.flow_std == motion.motion_space.flow_std
+    # the checkpoint goes first, wherever it stands
+    content = torch.load(paths[1], weights_only=True)
+    content["ema"] = {key: value + 1 for key, value in content["ema"].items()}
+    torch.save(content, tmp_path / "later.ckpt")
+    mixed = build_pipeline([exported, tmp_path / "later.ckpt"])
+    for key, value in mixed.video_unet.named_parameters():
+        assert torch.equal(value, video.average.tensors[f"unet.{key}"] + 1)
+
+
+@pytest.mark.parametrize("stage", [0, 1])
+def test_one_checkpoint_gives_its_stages_share(made, stage, tmp_path):
+    _, motion, video, paths = made
+    export([paths[stage]], tmp_path / "share")
+    trained = (motion, video)[stage]
+    start = starting_point(tmp_path / "share", type(trained).__name__)
+    for name, value in trained.average.tensors.items():
+        assert torch.equal(start.weights()[name], value)
+    with pytest.raises(UserError, match="names no"):
+        MoVideoPipeline.from_pretrained(tmp_path / "share")
+    with pytest.raises(UserError, match="names no"):
+        starting_point(tmp_path / "share", ("LatentVideoDiffusion", "DepthFlowDiffusion")[stage])
+    if stage == 0:
+        export([tmp_path / "share", paths[1]], tmp_path / "model")
+        loaded = MoVideoPipeline.from_pretrained(tmp_path / "model")
+        assert loaded.motion_space.flow_std == motion.motion_space.flow_std
+
+
+@pytest.mark.parametrize("place", ["folder", "file"])
+def test_weights_that_predict_something_else_have_to_be_allowed(made, exported, place):
+    folder, *_, paths = made
+    epsilon = DDIMScheduler.from_config(
+        scheduler().config, prediction_type="epsilon", rescale_betas_zero_snr=False
+    )
+    start = str(exported if place == "folder" else paths[0])
+
+    def begin(**options):
+        encoder = image_encoder(str(folder / "encoder"))
+        stage = DepthFlowDiffusion(
+            **motion_parts(
+                image_encoder=encoder, noise_scheduler=epsilon, init_from=start, **options
+            )
+        )
+        stage.setup("fit")
+
+    with pytest.raises(UserError, match="trained to predict v_prediction, but") as caught:
+        begin()
+    assert start in str(caught.value)
+    assert "prediction_type epsilon" in str(caught.value)
+    begin(allow_other_parts=True)
+
+
+def test_weights_that_lack_keys_or_have_more_are_named(made, exported, tmp_path):
+    content = torch.load(made[3][0], weights_only=True)
+    for part in ("state_dict", "ema"):
+        content[part]["unet.surplus"] = content[part].pop("unet.null_token")
+    torch.save(content, tmp_path / "odd.ckpt")
+    encoder = image_encoder(str(made[0] / "encoder"))
+    stage = DepthFlowDiffusion(
+        **motion_parts(image_encoder=encoder, init_from=str(tmp_path / "odd.ckpt"))
+    )
+    with pytest.raises(UserError, match=r"odd\.ckpt.*unet\.null_token.*unet\.surplus"):
+        stage.setup("fit")
+
+
+# ----------------------------------------------------------------------------------------- the card
+
+
+def test_the_card_says_what_is_known(made, decoder, tmp_path):
+    motion, video = made[3]
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "config.yaml").write_text(
+        yaml.safe_dump({"model": {}, "data": {"videos": "/home/someone/clips", "fps": [3, 30]}})
+    )
+    (run / "metrics.json").write_text(json.dumps({"test/psnr": 23.5678, "test/odd": None}))
+    moved = run / "checkpoints" / "last.ckpt"
+    moved.write_bytes(video.read_bytes())
+    export([motion, moved, decoder[1]], tmp_path / "model")
+    card = (tmp_path / "model" / "README.md").read_text()
+    _, header, body = card.split("---\n", 2)
+    header = yaml.safe_load(header)
+    assert header["library_name"] == "movideo"
+    assert header["pipeline_tag"] == "image-to-video"
+    for path in (motion, moved, decoder[1]):
+        training = read_training(Checkpoint.read(path))
+        assert f"| `{training.stage}` | {training.step} | `{training.digest}` |" in body
+    assert "| `LatentVideoDiffusion` | test/psnr | 23.57 |" in body
+    assert "test/odd" not in body
+    section = yaml.safe_load(body.split("```yaml\n")[1].split("```")[0])
+    assert section == {"videos": "clips", "fps": [3, 30]}
+    assert "/home" not in body
+    assert str(tmp_path) not in body
+    assert "image_encoder: encoder, autoencoder: vae" in body
+    parameters = sum(p.numel() for p in made[2].unet.parameters())
+    assert f"| `video_unet` | `SpatioTemporalUNet` | {parameters:,} |" in body
+    for title in ("Use", "Parts", "Training", "Measured", "Limits", "Licence", "Versions"):
+        assert f"\n## {title}\n" in body
+
+
+def test_the_digest_is_that_of_the_networks(made, tmp_path):
+    motion, video = (read_training(Checkpoint.read(path)) for path in made[3])
+    assert motion.digest != video.digest
+    content = torch.load(made[3][0], weights_only=True)
+    content["components"]["unet"]["config"]["image_token_dim"] += 1
+    torch.save(content, tmp_path / "other.ckpt")
+    assert read_training(Checkpoint.read(tmp_path / "other.ckpt")).digest != motion.digest
+    content["components"]["unet"]["config"]["image_token_dim"] -= 1
+    torch.save(content, tmp_path / "same.ckpt")
+    assert read_training(Checkpoint.read(tmp_path / "same.ckpt")).digest == motion.digest

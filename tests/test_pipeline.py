@@ -1,10 +1,14 @@
 """The chain: a function of its seed, that saves and loads, and refuses what does not fit."""
 
+import copy
 import json
 import shutil
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from movideo.errors import UserError
 from movideo.model_folder import INDEX
@@ -62,7 +66,9 @@ def test_one_image_without_a_batch(pipeline):
 
 def test_saved_pipeline_gives_the_same_video(pipeline, tmp_path):
     pipeline.save_pretrained(tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == sorted([*pipeline.COMPONENTS, INDEX])
+    assert sorted(p.name for p in tmp_path.iterdir()) == sorted(
+        [*pipeline.COMPONENTS, "README.md", INDEX]
+    )
     loaded = MoVideoPipeline.from_pretrained(tmp_path)
     for name in FIELDS:
         assert torch.equal(getattr(run(loaded), name), getattr(run(pipeline), name))
@@ -150,3 +156,194 @@ def test_sheet_shows_every_row(pipeline):
     # depth, two flows, mask, warped key frame and result, 96 pixels and a gap each
     assert sheet.shape == (3, 6 * 98, 96 + FRAMES * 98)
     assert sheet.abs().max() <= 1
+
+
+# ------------------------------------------------------------------------- devices, types, memory
+
+
+def test_decoding_in_chunks_gives_the_same_video(pipeline):
+    # convolutions over batches of another size
+    options = {"rtol": 0, "atol": 1e-5}
+    for chunk in (1, 2, FRAMES + 1):
+        torch.testing.assert_close(
+            run(pipeline, decode_chunk=chunk).video, run(pipeline).video, **options
+        )
+    with pytest.raises(UserError, match="decode_chunk 0"):
+        run(pipeline, decode_chunk=0)
+
+
+def test_bfloat16_networks_give_float32_results(pipeline):
+    expected = run(pipeline)
+    half = copy.deepcopy(pipeline).to("cpu", torch.bfloat16)
+    assert half.dtype == torch.bfloat16
+    assert {p.dtype for n in half._networks() for p in n.parameters()} == {torch.bfloat16}
+    result = run(half)
+    assert {getattr(result, name).dtype for name in FIELDS} == {torch.float32}
+    # eight bits of precision a layer, over a chain that was never trained
+    error = (result.depth - expected.depth).abs().mean()
+    assert 0 < error < 0.1 * (expected.depth - expected.depth.mean()).abs().mean()
+    # flow of a sampler rounded to bfloat16 would have the bits of bfloat16
+    moved = half.generate_motion(
+        IMAGE, num_frames=FRAMES, num_inference_steps=1, generator=torch.Generator().manual_seed(0)
+    )
+    assert not torch.equal(moved.depth, moved.depth.bfloat16().float())
+
+
+def test_offloading_keeps_one_network_on_the_device(pipeline, monkeypatch):
+    offloaded = copy.deepcopy(pipeline)
+    there, seen = set(), []
+    for name, part in offloaded.components.items():
+        if not isinstance(part, torch.nn.Module):
+            continue
+        move = part.to
+
+        def moved(*args, name=name, move=move, **options):
+            device = torch.device(args[0] if args else options["device"])
+            (there.add if device.index == 0 else there.discard)(name)
+            return move("cpu")
+
+        monkeypatch.setattr(part, "to", moved)
+        for layer in part.modules():
+            layer.register_forward_pre_hook(lambda *_, name=name: seen.append((name, set(there))))
+    offloaded.enable_model_cpu_offload("cpu:0")  # told apart from "cpu" by its index
+    assert offloaded.device == torch.device("cpu:0")
+    result = run(offloaded)
+    assert torch.equal(result.video, run(pipeline).video)
+    assert {name for name, _ in seen} == {
+        "image_encoder", "autoencoder", "motion_unet", "video_unet", "decoder"
+    }  # fmt: skip
+    assert all(at_work == {name} for name, at_work in seen)
+    assert not there
+    offloaded.to("cpu")
+    assert offloaded.device == torch.device("cpu")
+
+
+# ----------------------------------------------------------------------------------------- sharing
+
+
+def broken(whole, place, part, change):
+    folder = shutil.copytree(whole, place)
+    (weights,) = (folder / part).glob("*.safetensors")
+    change(weights)
+    return folder
+
+
+PARTS = ("image_encoder", "autoencoder", "motion_unet", "video_unet", "decoder")
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_broken_weights_are_named_in_one_line(pipeline, tmp_path, part):
+    whole = tmp_path / "whole"
+    pipeline.save_pretrained(whole)
+
+    def truncate(weights):
+        weights.write_bytes(weights.read_bytes()[:-100])
+
+    def pickled(weights):
+        torch.save({"a": torch.zeros(1)}, weights.with_suffix(".bin"))
+        torch.save({"a": torch.zeros(1)}, weights)
+
+    def only_pickle(weights):
+        tensors = load_file(weights)
+        weights.unlink()
+        torch.save(tensors, weights.with_suffix(".bin"))
+
+    def surplus(weights):
+        save_file({**load_file(weights), "surplus": torch.zeros(1)}, weights, {"format": "pt"})
+
+    own = part in ("motion_unet", "video_unet", "decoder")  # others may hold more than is used
+    for change in (truncate, pickled, only_pickle, *((surplus,) if own else ())):
+        folder = broken(whole, tmp_path / change.__name__, part, change)
+        with pytest.raises(UserError, match=rf"{change.__name__}.{part}") as caught:
+            MoVideoPipeline.from_pretrained(folder)
+        assert "\n" not in str(caught.value)
+        if change is surplus:
+            assert "surplus" in str(caught.value).split(part)[1]
+
+
+def test_the_folder_of_another_model_is_refused(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path / "model")
+    with pytest.raises(UserError, match="no model here"):
+        MoVideoPipeline.from_pretrained(tmp_path / "model" / "video_unet")
+    index = {
+        "_class_name": "StableDiffusionPipeline",
+        "unet": ["diffusers", "UNet2DConditionModel"],
+    }
+    (tmp_path / "model" / INDEX).write_text(json.dumps(index))
+    with pytest.raises(UserError, match="names no autoencoder"):
+        MoVideoPipeline.from_pretrained(tmp_path / "model")
+
+
+def test_a_hub_id_is_asked_for_data_alone(pipeline, tmp_path, monkeypatch):
+    pipeline.save_pretrained(tmp_path / "snapshot")
+    asked = {}
+
+    def snapshot_download(repo_id, **options):
+        asked.update(options, repo_id=repo_id)
+        return str(tmp_path / "snapshot")
+
+    monkeypatch.setattr("movideo.model_folder.snapshot_download", snapshot_download)
+    loaded = MoVideoPipeline.from_pretrained("owner/model", revision="v1")
+    assert (asked["repo_id"], asked["revision"]) == ("owner/model", "v1")
+    assert sorted(asked["allow_patterns"]) == ["*.json", "*.md", "*.safetensors"]
+    assert torch.equal(run(loaded).video, run(pipeline).video)
+
+
+def test_a_hub_that_is_offline_is_one_line(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=r"^owner/nothing-there: no model here.*hub \(") as caught:
+        MoVideoPipeline.from_pretrained("owner/nothing-there")
+    assert "\n" not in str(caught.value)
+
+
+def test_push_to_hub_sends_the_folder(pipeline, monkeypatch):
+    calls = []
+
+    class Hub:
+        def __init__(self, token=None):
+            calls.append(("login", token))
+
+        def create_repo(self, repo_id, **options):
+            calls.append(("create", repo_id, options))
+
+        def upload_folder(self, repo_id, folder_path, **options):
+            files = (p for p in Path(folder_path).rglob("*") if p.is_file())
+            calls.append(
+                ("upload", repo_id, options, {str(p.relative_to(folder_path)) for p in files})
+            )
+            return SimpleNamespace(commit_url="https://hub/commit")
+
+    monkeypatch.setattr("movideo.pipeline.HfApi", Hub)
+    assert pipeline.push_to_hub("owner/model", private=True, token="t") == "https://hub/commit"
+    login, create, (*_, options, files) = calls
+    assert login == ("login", "t")
+    assert create == ("create", "owner/model", {"private": True, "exist_ok": True})
+    assert options["revision"] is None
+    networks = {
+        f"{name}/{kind}"
+        for name in ("autoencoder", "motion_unet", "video_unet", "decoder")
+        for kind in ("config.json", "diffusion_pytorch_model.safetensors")
+    }
+    assert files == networks | {
+        "README.md",
+        INDEX,
+        "image_encoder/config.json",
+        "image_encoder/model.safetensors",
+        "motion_scheduler/scheduler_config.json",
+        "video_scheduler/scheduler_config.json",
+        "motion_space/config.json",
+    }
+
+    def refuse(*_, **__):
+        raise OSError("401 Unauthorized\nmore")
+
+    monkeypatch.setattr(Hub, "create_repo", refuse)
+    with pytest.raises(UserError, match=r"owner/model: cannot be published \(401 Unauthorized\)"):
+        pipeline.push_to_hub("owner/model")
+
+
+def test_a_card_stays_with_its_model(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path / "a")
+    (tmp_path / "a" / "README.md").write_text("words of its own")
+    MoVideoPipeline.from_pretrained(tmp_path / "a").save_pretrained(tmp_path / "b")
+    assert (tmp_path / "b" / "README.md").read_text() == "words of its own"

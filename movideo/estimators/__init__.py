@@ -3,5 +3,15 @@
 from movideo.estimators.base import DepthEstimator, Estimator, FlowEstimator
 from movideo.estimators.dis_flow import DISFlow
 from movideo.estimators.parallax_depth import ParallaxDepth
+from movideo.estimators.raft import RAFT
+from movideo.estimators.transformers_depth import TransformersDepth
 
-__all__ = ["DISFlow", "DepthEstimator", "Estimator", "FlowEstimator", "ParallaxDepth"]
+__all__ = [
+    "RAFT",
+    "DISFlow",
+    "DepthEstimator",
+    "Estimator",
+    "FlowEstimator",
+    "ParallaxDepth",
+    "TransformersDepth",
+]

@@ -8,20 +8,16 @@ Each takes `pretrained`, one of
 - the name of torchvision's own weights, which come from its hub, or from torch's cache of it.
 """
 
-import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from pathlib import Path
 from typing import ClassVar, Self
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision.models import get_weight
 from torchvision.models.vgg import make_layers
 from torchvision.models.video import s3d
 
 from movideo.errors import UserError
+from movideo.weight_files import LOADING_ERRORS, first_line, read_state_dict
 
 # Convolutions of VGG16 between poolings, in units of the first one's width.
 VGG16_BLOCKS = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
@@ -74,7 +70,7 @@ class Backbone(nn.Module, ABC):
 
     def _load(self, pretrained: str) -> None:
         try:
-            state = _read(pretrained, self.weights_name)
+            state = read_state_dict(pretrained, self.weights_name.partition(".")[0])
             own = {}
             for name, tensor in self.features.state_dict().items():
                 found = state.get(f"features.{name}", state.get(name))
@@ -82,18 +78,12 @@ class Backbone(nn.Module, ABC):
                     raise ValueError(f"features.{name} is missing or of another shape")
                 own[name] = found
             self.features.load_state_dict(own)
-        except (pickle.UnpicklingError, EOFError) as error:  # holds code, is garbage or empty
-            raise self._refusal(pretrained, "not a plain pickle of tensors") from error
-        except Exception as error:  # a damaged pickle can raise anything
-            sentence = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
-            raise self._refusal(pretrained, sentence.rstrip(".")) from error
-
-    def _refusal(self, pretrained: str, reason: str) -> UserError:
-        return UserError(
-            f"pretrained: {pretrained} cannot be loaded ({reason}); name a .pth, .pt or "
-            f".safetensors file with torchvision's weights of this network, {self.weights_name} "
-            "where its hub can be reached, or null for random weights"
-        )
+        except LOADING_ERRORS as error:
+            raise UserError(
+                f"pretrained: {pretrained} cannot be loaded ({first_line(error)}); name a .pth, "
+                ".pt or .safetensors file with torchvision's weights of this network, "
+                f"{self.weights_name} where its hub can be reached, or null for random weights"
+            ) from error
 
 
 class VGG16Features(Backbone):
@@ -184,22 +174,6 @@ class S3DFeatures(Backbone):
             if index in S3D_LEVELS:
                 levels.append(x)
         return levels
-
-
-def _read(pretrained: str, weights_name: str) -> Mapping[str, object]:
-    suffix = Path(pretrained).suffix
-    state: object
-    if pretrained == weights_name:
-        state = get_weight(pretrained).get_state_dict(check_hash=True)
-    elif suffix == ".safetensors":
-        state = load_file(pretrained)
-    elif suffix in (".pth", ".pt"):
-        state = torch.load(pretrained, map_location="cpu", weights_only=True)
-    else:
-        raise ValueError("neither such a file nor such a name")
-    if not isinstance(state, Mapping):
-        raise ValueError("holds no state dict")
-    return state
 
 
 def _randomise(layers: nn.Module, generator: torch.Generator) -> None:

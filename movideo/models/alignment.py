@@ -92,15 +92,11 @@ class FlowAlignment(nn.Module):
         taps = flow_i2v[:, :, None] + residual.float()
         return deform_conv(key, taps, 2 * mask.sigmoid(), self.weight)  # Eq. 16
 
-    def forward(self, x: Tensor, key_index: Tensor, flow_i2v: Tensor) -> Tensor:
+    def forward(self, x: Tensor, key: Tensor, flow_i2v: Tensor) -> Tensor:
         """Refines every frame's feature `(B, F, C, H, W)` with the aligned one (Eq. 17).
 
-        Args:
-            x: features of all frames, `(B, F, C, H, W)`.
-            key_index: `(B,)`.
-            flow_i2v: `(B, F, 2, H, W)`, pixels of this level, into the key frame.
+        Arguments as for `align`.
         """
-        key = x[torch.arange(len(x), device=x.device), key_index]
         aligned = self.align(x, key, flow_i2v)
         return x + _per_frame(self.refine, torch.cat([aligned, x], dim=2))
 

@@ -13,12 +13,11 @@ from torch import Tensor
 from movideo.errors import UserError
 from movideo.models.pretrained import (
     EMBEDDED,
-    LOADING_ERRORS,
     PretrainedModule,
     embedded_folder,
-    fingerprint,
-    first_line,
+    load_diffusers,
 )
+from movideo.weight_files import fingerprint, first_line
 
 
 class VideoAutoencoder(PretrainedModule):
@@ -43,23 +42,25 @@ class VideoAutoencoder(PretrainedModule):
         """Loads or initialises the autoencoder.
 
         Args:
-            pretrained: `embedded`, a local folder, a hub id, or null for random weights.
-            config: Arguments of `AutoencoderKL`; used only where `pretrained` is null.
+            pretrained: `embedded`, a local folder, a hub id, a .safetensors file, or null for
+                random weights.
+            config: Arguments of `AutoencoderKL`, needed where `pretrained` is null or a file;
+                elsewhere the weights must agree with it.
             subfolder: Where it lies inside the folder or repository (`vae` in a pipeline's).
             revision: The hub revision to pin.
             chunk_size: Frames that go through the network at once; bounds the memory.
 
         Raises:
-            UserError: The weights are missing, incomplete or of another kind.
+            UserError: The weights are missing, incomplete, of another kind or architecture.
         """
         super().__init__(pretrained=pretrained, subfolder=subfolder, revision=revision)
         self.chunk_size = chunk_size
         if pretrained is None:
             self.model = _from_config(config)
-        elif pretrained == EMBEDDED:
-            self.model = _from_pretrained(str(embedded_folder("autoencoder")), None, None)
         else:
-            self.model = _from_pretrained(pretrained, subfolder, revision)
+            if pretrained == EMBEDDED:
+                pretrained = str(embedded_folder("autoencoder"))
+            self.model = load_diffusers(AutoencoderKL, pretrained, config, subfolder, revision)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -165,26 +166,3 @@ def _from_config(config: dict[str, Any] | None) -> AutoencoderKL:
         return AutoencoderKL(**config)
     except (TypeError, ValueError) as error:
         raise UserError(f"autoencoder config: {first_line(error)}; mend `config`") from error
-
-
-def _from_pretrained(name: str, subfolder: str | None, revision: str | None) -> AutoencoderKL:
-    where = f"{name}/{subfolder}" if subfolder else name
-    try:
-        model, info = AutoencoderKL.from_pretrained(
-            name,
-            subfolder=subfolder,
-            revision=revision,
-            low_cpu_mem_usage=False,  # the other way needs accelerate
-            output_loading_info=True,
-        )
-    except LOADING_ERRORS as error:
-        raise UserError(
-            f"{where}: no autoencoder could be loaded ({first_line(error)}); "
-            "name a folder or hub id with AutoencoderKL weights, and `subfolder` if they lie in one"
-        ) from error
-    if info["missing_keys"]:  # diffusers would leave these random with a warning
-        raise UserError(
-            f"{where}: {len(info['missing_keys'])} weights of AutoencoderKL are not in it, "
-            f"{info['missing_keys'][0]} first; name a folder with an autoencoder"
-        )
-    return cast(AutoencoderKL, model)

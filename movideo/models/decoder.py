@@ -6,10 +6,11 @@ at the start, frame by frame, exactly what it gives. They are the rows of MoVide
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import dataclass, replace
 from itertools import count, zip_longest
-from typing import Any, NamedTuple
+from typing import Any, cast
 
 import torch
 from diffusers import ModelMixin
@@ -22,18 +23,41 @@ from movideo.models.temporal import TemporalConvolution
 from movideo.ops import resize_flow
 
 
-class Clips(NamedTuple):
-    """What layers that see more than one frame know of the clips.
+@dataclass(frozen=True)
+class Window:
+    """The frames of the clips that a layer has at hand, and what it may know of the others.
 
     Attributes:
-        frames: F.
-        key_index: `(B,)`.
-        flow_i2v: `(B, F, 2, H, W)`, pixels at full resolution, or None.
+        wanted: the frames that are to be decoded.
+        total: F, frames of the whole clips.
+        key_index: `(B,)`, counted in the whole clips.
+        flow_i2v: `(B, F, 2, H, W)` of the whole clips, pixels at full resolution, or None.
+        key_features: the key frames' features `(B, C, h, w)`, by level. The first window that
+            comes to a level with the key frames at hand leaves them there for all later ones.
+        reach: how far the layers to come see on both sides of what is wanted.
     """
 
-    frames: int
+    wanted: range
+    total: int
     key_index: Tensor
     flow_i2v: Tensor | None
+    key_features: dict[int, Tensor]
+    reach: int = 0
+
+    @property
+    def frames(self) -> range:
+        """Those at hand: what is wanted and what the layers to come see, as far as the clips go."""
+        first, last = self.wanted.start - self.reach, self.wanted.stop + self.reach
+        return range(max(0, first), min(self.total, last))
+
+    def cut(self, x: Tensor, frames: range) -> Tensor:
+        """This window's frames of what holds `frames`: `(B * F', …)` to `(B * F'', …)`."""
+        if frames == self.frames:
+            return x
+        start = self.frames.start - frames.start
+        clips = x.unflatten(0, (-1, len(frames)))
+        kept: Tensor = clips[:, start : start + len(self.frames)].flatten(0, 1)
+        return kept
 
 
 class VideoDecoder(ModelMixin, ConfigMixin):
@@ -90,28 +114,77 @@ class VideoDecoder(ModelMixin, ConfigMixin):
         Returns:
             Video `(B, F, 3, H, W)`, [-1, 1] up to overshoot.
         """
-        batch, frames = z.shape[:2]
-        key = torch.as_tensor(frames // 2 if key_index is None else key_index, device=z.device)
-        clips = Clips(frames, key.expand(batch), flow_i2v)
-        x = (z / self.scaling_factor + self.shift_factor).flatten(0, 1)
+        key = self._key(z, key_index)
+        total = z.shape[1]
+        return self._decode(z, Window(range(total), total, key, flow_i2v, {}))
+
+    def in_chunks(
+        self,
+        z: Tensor,
+        flow_i2v: Tensor | None = None,
+        key_index: int | Tensor | None = None,
+        chunk: int = 16,
+    ) -> Iterator[Tensor]:
+        """Decodes as `forward` does, a few frames at a time, in memory that F has no part in.
+
+        Every chunk is decoded with as many frames around it as the layers to come still see. The
+        key frames' features are computed once, with the frames around them, and kept.
+
+        Args:
+            z: as for `forward`; it and the flow may stay on another device than the decoder.
+            flow_i2v: as for `forward`.
+            key_index: as for `forward`.
+            chunk: frames of a chunk.
+
+        Yields:
+            `(B, chunk, 3, H, W)` on the decoder's device, one after another; the last is shorter.
+
+        Raises:
+            ValueError: a chunk would hold no frame.
+        """
+        if chunk < 1:
+            raise ValueError(f"chunk {chunk}: must be at least one frame")
+        total, key = z.shape[1], self._key(z, key_index)
+        features = self._key_features(z, flow_i2v, key)
+        for start in range(0, total, chunk):
+            wanted = range(start, min(start + chunk, total))
+            yield self._decode(z, Window(wanted, total, key, flow_i2v, features))
+
+    def _key(self, z: Tensor, key_index: int | Tensor | None) -> Tensor:
+        key = torch.as_tensor(z.shape[1] // 2 if key_index is None else key_index)
+        return key.to(self.last_layer.device).expand(len(z))
+
+    def _key_features(self, z: Tensor, flow_i2v: Tensor | None, key: Tensor) -> dict[int, Tensor]:
+        """What all chunks must know of the key frames."""
+        return {}
+
+    def _decode(self, z: Tensor, window: Window) -> Tensor:
+        """The frames that the window wants of `z (B, F, c, h, w)`."""
+        reaches = self._reaches()
+        window = replace(window, reach=sum(reaches))
+        x = z[:, window.frames.start : window.frames.stop].to(self.last_layer.device)
+        x = (x / self.scaling_factor + self.shift_factor).flatten(0, 1)
         if self.post_quant_conv is not None:
             x = self.post_quant_conv(x)
-        x = self._traverse(self.spatial.conv_in(x), clips)
+        x = self._traverse(self.spatial.conv_in(x), window, reaches)
         x = self.spatial.conv_act(self.spatial.conv_norm_out(x))
-        video: Tensor = self.spatial.conv_out(x).unflatten(0, (batch, frames))
+        video: Tensor = self.spatial.conv_out(x).unflatten(0, (len(z), len(window.wanted)))
         return video
 
-    def _traverse(self, x: Tensor, clips: Clips) -> Tensor:
-        """Features `(B * F, C, h, w)` of the lowest level to those of the highest."""
+    def _traverse(self, x: Tensor, window: Window, reaches: Sequence[int]) -> Tensor:
+        """Features `(B * F', C, h, w)` of the lowest level to those of the highest."""
         layers = count()
         for level, blocks in enumerate(self._levels()):
             for block in blocks:
                 for resnet, attention in zip_longest(
                     block.resnets, getattr(block, "attentions", ())
                 ):
-                    x = self._mix(next(layers), resnet(x, None), clips)
+                    layer, seen = next(layers), window.frames
+                    x = self._mix(layer, resnet(x, None), len(seen))
+                    window = replace(window, reach=sum(reaches[layer + 1 :]))
+                    x = window.cut(x, seen)
                     x = x if attention is None else attention(x)
-            x = self._align(level, x, clips)
+            x = self._align(level, x, window)
             for upsample in blocks[-1].upsamplers or ():
                 x = upsample(x)
         return x
@@ -121,11 +194,15 @@ class VideoDecoder(ModelMixin, ConfigMixin):
         first, *others = self.spatial.up_blocks
         return [[self.spatial.mid_block, first], *([block] for block in others)]
 
-    def _mix(self, layer: int, x: Tensor, clips: Clips) -> Tensor:
+    def _reaches(self) -> list[int]:
+        """How many frames either way what follows each residual block sees."""
+        return [0 for blocks in self._levels() for block in blocks for _ in block.resnets]
+
+    def _mix(self, layer: int, x: Tensor, frames: int) -> Tensor:
         """What follows a residual block."""
         return x
 
-    def _align(self, level: int, x: Tensor, clips: Clips) -> Tensor:
+    def _align(self, level: int, x: Tensor, window: Window) -> Tensor:
         """What ends a level."""
         return x
 
@@ -154,8 +231,11 @@ class TemporalDecoder(VideoDecoder):
             for resnet in block.resnets
         )
 
-    def _mix(self, layer: int, x: Tensor, clips: Clips) -> Tensor:
-        mixed: Tensor = self.temporal_convolutions[layer](x, clips.frames)
+    def _reaches(self) -> list[int]:
+        return [cast(TemporalConvolution, layer).reach for layer in self.temporal_convolutions]
+
+    def _mix(self, layer: int, x: Tensor, frames: int) -> Tensor:
+        mixed: Tensor = self.temporal_convolutions[layer](x, frames)
         return mixed
 
 
@@ -171,15 +251,30 @@ class FlowAugmentedDecoder(TemporalDecoder):
             FlowAlignment(blocks[-1].resnets[-1].out_channels, groups) for blocks in self._levels()
         )
 
-    def _align(self, level: int, x: Tensor, clips: Clips) -> Tensor:
+    def _key_features(self, z: Tensor, flow_i2v: Tensor | None, key: Tensor) -> dict[int, Tensor]:
+        """The key frames' features of every level: each is decoded, as the only one wanted."""
+        alone: list[dict[int, Tensor]] = []
+        for i, k in enumerate(key.tolist()):
+            one = slice(i, i + 1)
+            flow = None if flow_i2v is None else flow_i2v[one]
+            window = Window(range(k, k + 1), z.shape[1], key[one], flow, {})
+            self._decode(z[one], window)
+            alone.append(window.key_features)
+        return {level: torch.cat([features[level] for features in alone]) for level in alone[0]}
+
+    def _align(self, level: int, x: Tensor, window: Window) -> Tensor:
         """Refines a level's features.
 
         Raises:
             ValueError: no flow was given.
         """
-        if clips.flow_i2v is None:
+        if window.flow_i2v is None:
             raise ValueError("flow_i2v: this decoder aligns along it; give it")
-        flow = resize_flow(clips.flow_i2v, (x.shape[-2], x.shape[-1]))
-        features = x.unflatten(0, (-1, clips.frames))
-        aligned: Tensor = self.alignments[level](features, clips.key_index, flow)
+        flow = window.flow_i2v[:, window.frames.start : window.frames.stop].to(x.device)
+        flow = resize_flow(flow, (x.shape[-2], x.shape[-1]))
+        features = x.unflatten(0, (-1, len(window.frames)))
+        if level not in window.key_features:
+            clip = torch.arange(len(features), device=x.device)
+            window.key_features[level] = features[clip, window.key_index - window.frames.start]
+        aligned: Tensor = self.alignments[level](features, window.key_features[level], flow)
         return aligned.flatten(0, 1)

@@ -16,13 +16,12 @@ from movideo.errors import UserError
 from movideo.models.open_clip_loading import load_open_clip
 from movideo.models.pretrained import (
     EMBEDDED,
-    LOADING_ERRORS,
     PretrainedModule,
+    check_architecture,
     embedded_folder,
-    fingerprint,
-    first_line,
     read_config,
 )
+from movideo.weight_files import LOADING_ERRORS, fingerprint, first_line
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -49,14 +48,20 @@ class ImageEncoder(PretrainedModule):
                 open_clip name with its tag or weight file (`ViT-H-14:laion2b_s32b_b79k`),
                 `hf-hub:owner/name` or `local-dir:folder`; or null for random weights.
             config: `image_size`, `patch_size`, `width`, `layers`, `head_width`, `mlp_ratio`, and
-                optionally `quick_gelu`, `image_mean`, `image_std`; used only where `pretrained` is
-                null.
+                optionally `quick_gelu`, `no_ln_pre`, `image_mean`, `image_std`; needed where
+                `pretrained` is null, elsewhere the weights must agree with it.
 
         Raises:
-            UserError: The weights are missing, incomplete or of another kind.
+            UserError: The weights are missing, incomplete, of another kind or architecture.
         """
         super().__init__(pretrained=pretrained)
         self.visual, mean, std = _build(pretrained, config)
+        if pretrained is not None and config is not None:
+            with torch.device("meta"):
+                wanted, *_ = _build(None, config)
+            check_architecture(
+                pretrained, _read_architecture(self.visual), _read_architecture(wanted)
+            )
         if self.token_dim % 4:
             raise UserError(f"image encoder width {self.token_dim}: choose a multiple of 4")
         rows, columns = self.visual.grid_size

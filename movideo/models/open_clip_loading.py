@@ -8,7 +8,7 @@ from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 from torch import nn
 
 from movideo.errors import UserError
-from movideo.models.pretrained import LOADING_ERRORS, first_line
+from movideo.weight_files import LOADING_ERRORS, first_line
 
 SCHEMES = ("hf-hub:", "local-dir:")
 

@@ -1,19 +1,20 @@
-"""What every wrapper of pretrained weights shares: where the embedded ones lie, and their hash."""
+"""What every wrapper of pretrained weights shares: where the embedded ones lie, how others load.
 
-import hashlib
+Each names its weights by one value, `pretrained`, and may name their architecture beside it: what
+stands there can be built without the weights, so those that are found must agree with it.
+"""
+
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from torch import nn
+from torch import Tensor, nn
 
 from movideo.errors import UserError
-
-LOADING_ERRORS = (OSError, RuntimeError, ValueError, KeyError, SafetensorError)
-"""What the libraries raise for weights that are missing, broken or of another kind."""
+from movideo.weight_files import LOADING_ERRORS, first_line, load_safetensors
 
 EMBEDDED = "embedded"
 """The name that stands for the small weights in `movideo/weights/`."""
@@ -59,23 +60,102 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     return config
 
 
-def fingerprint(module: nn.Module, settings: Mapping[str, Any] | None = None) -> str:
-    """Hashes a module's weights, so that what was computed with them can name them.
+def load_diffusers(
+    kind: Any,
+    pretrained: str,
+    config: Mapping[str, Any] | None = None,
+    subfolder: str | None = None,
+    revision: str | None = None,
+) -> Any:
+    """Loads a network of diffusers, strictly and from safetensors alone.
 
     Args:
-        module: Its state dict is hashed: names, types, shapes and bytes, in sorted order.
-        settings: Numbers outside the state dict that change the output too; JSON values.
+        kind: its class, such as `AutoencoderKL`.
+        pretrained: a folder in diffusers' layout, a hub id, or one .safetensors file: the network
+            alone or a whole Stable Diffusion, in diffusers' names or in the original ones.
+        config: what its architecture is meant to be; a file says nothing of it, so there it must
+            be given.
+        subfolder: where it lies inside the folder or repository.
+        revision: the hub revision.
 
-    Returns:
-        A SHA-256 hex digest, the same on every device.
+    Raises:
+        UserError: it is missing, incomplete, of another kind or another architecture.
     """
-    digest = hashlib.sha256(json.dumps(dict(settings or {}), sort_keys=True).encode())
-    for name, tensor in sorted(module.state_dict().items()):
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        # NumPy has no bfloat16: hash the raw bytes instead.
-        raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-        digest.update(memoryview(raw.numpy()))
-    return digest.hexdigest()
+    where = f"{pretrained}/{subfolder}" if subfolder else pretrained
+    try:
+        if Path(pretrained).is_file():
+            return _from_file(kind, Path(pretrained), config)
+        model, info = kind.from_pretrained(
+            pretrained,
+            subfolder=subfolder,
+            revision=revision,
+            use_safetensors=True,
+            low_cpu_mem_usage=False,  # the other way needs accelerate
+            output_loading_info=True,
+        )
+        if info["missing_keys"]:  # diffusers would leave these random with a warning
+            raise ValueError(f"{info['missing_keys'][0]} is missing")
+    except (*LOADING_ERRORS, TypeError) as error:
+        raise UserError(
+            f"{where}: no {kind.__name__} could be loaded ({first_line(error)}); name a folder or "
+            "hub id with its weights in safetensors (and `subfolder` if they lie in one), or one "
+            ".safetensors file"
+        ) from error
+    if config is not None:
+        with torch.device("meta"):
+            wanted = kind.from_config(dict(config)).config
+        check_architecture(where, dict(model.config), dict(wanted))
+    return model
+
+
+def check_architecture(where: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:
+    """Refuses weights of another architecture than the one that the config names.
+
+    Args:
+        where: the weights; named in the error.
+        found: their architecture.
+        wanted: the config's, every setting of it.
+
+    Raises:
+        UserError: they differ; names the first setting that does.
+    """
+    for name, value in wanted.items():
+        # `sample_size` is what the weights were trained at: it builds nothing.
+        if name.startswith("_") or name == "sample_size":
+            continue
+        if _plain(found.get(name)) != _plain(value):
+            raise UserError(
+                f"{where}: has {name} {found.get(name)}, but the config says {value}; "
+                "mend the config, or name other weights"
+            )
+
+
+def _from_file(kind: Any, path: Path, config: Mapping[str, Any] | None) -> Any:
+    if path.suffix != ".safetensors":
+        raise ValueError("not a .safetensors file; nothing else is read")
+    if config is None:
+        raise ValueError("a single file does not say its architecture; give it in the config")
+
+    class Strict(kind):
+        """Diffusers would leave what is missing random without a word."""
+
+        def load_state_dict(self, state: Mapping[str, Tensor], **_: Any) -> Any:
+            return super().load_state_dict(state)
+
+    model = kind.from_config(dict(config))
+    with TemporaryDirectory() as folder:  # without a config at hand it would ask the hub
+        model.save_config(folder)
+        tensors = load_safetensors(path)
+        try:
+            loaded = Strict.from_single_file(tensors, config=folder, low_cpu_mem_usage=False)
+        except Exception as error:  # of kinds of its own, and whatever renaming runs into
+            raise ValueError(f"not all of its weights are there: {first_line(error)}") from error
+    model.load_state_dict(loaded.state_dict())
+    return model.eval()
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 class PretrainedModule(nn.Module):
@@ -110,9 +190,3 @@ def _loaded(module: nn.Module, incompatible: Any) -> None:
     """Load-state-dict hook: nothing missing means nothing random is left."""
     if isinstance(module, PretrainedModule) and not incompatible.missing_keys:
         module.is_random = False
-
-
-def first_line(error: Exception) -> str:
-    """Cuts an error of another library down to what fits in one line."""
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -67,6 +67,12 @@ class TemporalConvolution(nn.Module):
             zero_(nn.Conv2d(channels, channels, (3, 1), padding=(1, 0))),
         )
 
+    @property
+    def reach(self) -> int:
+        """How many frames either way it sees."""
+        kernels = (layer.kernel_size[0] for layer in self.mix if isinstance(layer, nn.Conv2d))
+        return sum(kernel // 2 for kernel in kernels)
+
     def forward(self, x: Tensor, num_frames: int) -> Tensor:
         """Mix neighbouring frames: `(B * F, C, H, W)` to the same."""
         hidden = rearrange(self.norm(x), "(b f) c h w -> b c f (h w)", f=num_frames)

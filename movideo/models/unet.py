@@ -6,7 +6,7 @@ are. Its layers see every frame by itself; a temporal layer follows each of them
 
 from collections.abc import Iterator
 from itertools import islice, zip_longest
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel
@@ -15,6 +15,7 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from movideo.models.pretrained import load_diffusers
 from movideo.models.temporal import (
     SharedTokens,
     SpatioTemporalLayer,
@@ -56,13 +57,22 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
             convolution gives way to a new one.
         image_token_dim: width D of the image tokens; the cross-attention width by default.
         temporal_head_dim: channels a head of temporal attention.
+        pretrained: the 2-D network's weights: a folder in diffusers' layout, a hub id, a
+            .safetensors file, or null for random ones. Their architecture must be `unet_2d`.
+        subfolder: where they lie inside the folder or repository (`unet` in a pipeline's).
+        revision: the hub revision to pin.
+        gradient_checkpointing: recompute each layer in the backward pass instead of keeping what
+            it computed: a third more time, a fraction of the memory.
 
     Raises:
+        UserError: the weights are missing, incomplete, or of another kind or architecture.
         ValueError: if the 2-D network needs inputs or blocks that are not known here, or takes
             more channels than `in_channels`.
     """
 
     _supports_gradient_checkpointing = True
+    # Where weights came from and how they are trained is no part of what is saved with them.
+    ignore_for_config: ClassVar = ["pretrained", "subfolder", "revision", "gradient_checkpointing"]
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
@@ -72,10 +82,13 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         out_channels: int | None = None,
         image_token_dim: int | None = None,
         temporal_head_dim: int = 32,
+        pretrained: str | None = None,
+        subfolder: str | None = None,
+        revision: str | None = None,
+        gradient_checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        self.gradient_checkpointing = False
-        self.spatial = UNet2DConditionModel.from_config(unet_2d)
+        self.spatial = _spatial(unet_2d, pretrained, subfolder, revision)
         config = self.spatial.config
         in_channels = in_channels or config.in_channels
         _check(config, in_channels)
@@ -111,6 +124,9 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
             for block in self._blocks()
             for transformer in getattr(block, "attentions", ())
         )
+        self.gradient_checkpointing = False
+        if gradient_checkpointing:
+            self.enable_gradient_checkpointing()
 
     def forward(
         self,
@@ -259,6 +275,15 @@ def inflate_unet(
     if model.dtype != unet_2d.dtype:
         model.to(unet_2d.dtype)
     return model
+
+
+def _spatial(
+    unet_2d: dict[str, Any], pretrained: str | None, subfolder: str | None, revision: str | None
+) -> UNet2DConditionModel:
+    if pretrained is None:
+        return UNet2DConditionModel.from_config(unet_2d)
+    # As before training: diffusers loads in evaluation mode.
+    return load_diffusers(UNet2DConditionModel, pretrained, unet_2d, subfolder, revision).train()
 
 
 def _extra_input(config: FrozenDict, in_channels: int) -> nn.Conv2d | None:

@@ -133,11 +133,11 @@ def test_errors_name_what_is_wrong(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no_such_argument"):
         VideoAutoencoder(None, CONFIG | {"no_such_argument": 1})
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="empty: no autoencoder"):
+    with pytest.raises(UserError, match="empty: no AutoencoderKL"):
         VideoAutoencoder(str(tmp_path / "empty"))
     VideoAutoencoder(None, CONFIG).save_pretrained(tmp_path / "broken")
     (tmp_path / "broken" / "diffusion_pytorch_model.safetensors").write_bytes(b"nonsense")
-    with pytest.raises(UserError, match="broken: no autoencoder"):
+    with pytest.raises(UserError, match="broken: no AutoencoderKL"):
         VideoAutoencoder(str(tmp_path / "broken"))
     other = UNet2DModel(
         block_out_channels=(8, 8),

@@ -1,5 +1,9 @@
 """The three decoders: equal at the start, and what each may look at once it has learnt."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from diffusers import AutoencoderKL
@@ -203,3 +207,134 @@ def test_it_runs_under_autocast():
         found = decoder(z, flow)
     # bfloat16 has three digits
     assert (found - expected).abs().mean() < 0.05 * expected.abs().mean()
+
+
+# -------------------------------------------------------------------------------------- in chunks
+
+# Two residual blocks in the middle, two a level: six, each followed by 2 frames either way.
+SHALLOW = {
+    **CONFIG,
+    "block_out_channels": (8, 8),
+    "down_block_types": ("DownEncoderBlock2D",) * 2,
+    "up_block_types": ("UpDecoderBlock2D",) * 2,
+}
+REACH = 12
+LONG = 2 * REACH + 7
+
+
+def long_clips(batch=1, frames=LONG):
+    z, _ = clips(batch, frames, (4, 4))
+    return z, 2 * torch.randn(batch, frames, 2, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+@torch.no_grad()
+def test_the_3d_decoder_sees_as_far_as_chunks_overlap():
+    decoder = trained(TemporalDecoder, SHALLOW)
+    z, _ = long_clips()
+    other = z.clone()
+    other[:, 0] += 10
+    change = (decoder(z) - decoder(other)).abs().amax(dim=(0, 2, 3, 4)) > 0
+    assert change.tolist() == [True] * (REACH + 1) + [False] * (LONG - REACH - 1)
+
+
+@pytest.mark.parametrize("config", [SHALLOW, {**SHALLOW, "mid_block_add_attention": True}])
+@pytest.mark.parametrize("kind", DECODERS)
+@torch.no_grad()
+def test_chunks_are_the_whole(kind, config):
+    decoder = trained(kind, config)
+    z, flow = long_clips()
+    # the key frame in the first chunk, in one of the middle, the last of all; all in one chunk
+    for key, chunk in ((0, 8), (LONG // 2, 5), (LONG - 1, 10), (3, LONG + 5)):
+        parts = list(decoder.in_chunks(z, flow, key, chunk))
+        assert all(part.shape[1] == chunk for part in parts[:-1])
+        # convolutions over batches of another size; videos are about 1
+        torch.testing.assert_close(
+            torch.cat(parts, dim=1), decoder(z, flow, key), rtol=0, atol=1e-5
+        )
+
+
+@torch.no_grad()
+def test_a_chunk_of_one_frame():
+    decoder = trained(FlowAugmentedDecoder, SHALLOW)
+    z, flow = long_clips(frames=4)
+    parts = torch.cat(list(decoder.in_chunks(z, flow, 1, 1)), dim=1)
+    torch.testing.assert_close(parts, decoder(z, flow, 1), rtol=0, atol=1e-5)
+
+
+@torch.no_grad()
+def test_chunks_of_clips_with_their_own_key_frames():
+    decoder = trained(FlowAugmentedDecoder, SHALLOW)
+    z, flow = long_clips(batch=2)
+    key = torch.tensor([3, LONG - 1])
+    parts = torch.cat(list(decoder.in_chunks(z, flow, key, 9)), dim=1)
+    torch.testing.assert_close(parts, decoder(z, flow, key), rtol=0, atol=1e-5)
+    assert (parts[1] - decoder(z, flow, 3)[1]).abs().max() > 1e-3  # as it may fail
+
+
+def test_a_chunk_holds_a_frame():
+    z, flow = long_clips()
+    with pytest.raises(ValueError, match="chunk 0"):
+        next(FrameDecoder(autoencoder(SHALLOW)).in_chunks(z, flow, chunk=0))
+
+
+@torch.no_grad()
+def largest(decoder, frames, chunk):
+    """The most values that a layer ever gives."""
+    sizes = [0]
+    hooks = [
+        module.register_forward_hook(lambda *seen: sizes.append(seen[-1].numel()))
+        for module in decoder.modules()
+        if isinstance(module, torch.nn.Conv2d)
+    ]
+    z, flow = long_clips(frames=frames)
+    for _ in decoder.in_chunks(z, flow, 1, chunk):
+        pass
+    for hook in hooks:
+        hook.remove()
+    return max(sizes)
+
+
+@pytest.mark.parametrize("kind", DECODERS)
+def test_what_layers_give_does_not_grow_with_the_clip(kind):
+    decoder = trained(kind, SHALLOW)
+    chunk = 4
+    assert largest(decoder, LONG + 5, chunk) == largest(decoder, 2 * LONG, chunk)
+    assert largest(decoder, LONG, LONG) > largest(decoder, LONG, chunk)
+
+
+PEAK = """
+import sys, resource, torch
+from movideo.models import FlowAugmentedDecoder, VideoAutoencoder
+from tests.models.test_decoder import SHALLOW
+
+def resident():
+    pages = int(open("/proc/self/statm").read().split()[1])
+    return pages * resource.getpagesize()
+
+torch.set_num_threads(1)
+frames = int(sys.argv[1])
+config = {**SHALLOW, "block_out_channels": (32, 64), "norm_num_groups": 8}
+decoder = FlowAugmentedDecoder(VideoAutoencoder(None, config)).eval()
+z, flow, video = (torch.full((1, frames, *size), 0.1) for size in
+                  ((4, 24, 24), (2, 48, 48), (3, 48, 48)))
+before, done = resident(), 0
+with torch.no_grad():
+    for part in decoder.in_chunks(z, flow, frames // 2, 16):
+        video[:, done : done + part.shape[1]] = part
+        done += part.shape[1]
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before)
+"""
+
+
+@pytest.mark.slow
+def test_peak_memory_is_flat():
+    def peak(frames):
+        run = [sys.executable, "-c", PEAK, str(frames)]
+        # What is freed goes back to the system at once, so that resident is what is in use.
+        env = {**os.environ, "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
+        done = subprocess.run(run, check=True, capture_output=True, text=True, env=env)
+        return int(done.stdout)
+
+    short, long = peak(129), peak(513)
+    assert short > 50e6  # what decoding takes, not noise
+    assert long < 1.15 * short
