@@ -1,5 +1,6 @@
 """LightningDataModules."""
 
+from datamodules.key_frames import KeyFrameDataModule
 from datamodules.video_clips import VideoClipDataModule
 
-__all__ = ["VideoClipDataModule"]
+__all__ = ["KeyFrameDataModule", "VideoClipDataModule"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning import LightningModule, Trainer
+from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -48,6 +48,12 @@ class MovideoCLI(LightningCLI):
             "-c", "--config", action="config", help="A config file, yours or a shipped one."
         )
         return parser
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Where a config may choose the data, lets it be clips of videos if none does."""
+        if self.subclass_mode_data:
+            kind = VideoClipDataModule
+            parser.set_defaults({"data": {"class_path": f"{kind.__module__}.{kind.__name__}"}})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and reads the checkpoints named before clips are prepared in vain.
@@ -102,11 +108,14 @@ def run_stage(arguments: list[str]) -> None:
         "default_config_files": [str(shipped_config("base/trainer.yaml"))],
         "epilog": f"shipped configs: {' '.join(shipped_configs())}",
     }
+    # Stages learn from clips and are measured on them; only videos are made of other data too.
+    chooses_data = arguments[0] == "predict"
     try:
         MovideoCLI(
             LightningModule,
-            VideoClipDataModule,
+            LightningDataModule if chooses_data else VideoClipDataModule,
             subclass_mode_model=True,
+            subclass_mode_data=chooses_data,
             trainer_class=Trainer,
             seed_everything_default=0,
             save_config_kwargs={"overwrite": True},

@@ -17,6 +17,7 @@ from movideo.motion import ClipShape, parse_motion
 from movideo.motion import save_motion as write_motion
 from movideo.pictures import result_sheet
 from movideo.pipeline import MoVideoPipeline
+from movideo.text_to_image import TextToImage
 from movideo.video.read import read_image
 from movideo.video.scene_files import SceneSettings, write_scenes
 from movideo.video.write import write_gif, write_image, write_mp4
@@ -44,14 +45,17 @@ def export(out: str, checkpoints: list[str]) -> None:
     Args:
         out: folder to write.
         checkpoints: the .ckpt files of stages 1 and 2, and of stage 3 to decode with it, in any
-            order; or one, whose trained parts are then written each into a folder of its own.
+            order; a model folder among them gives the stages that no file does. One alone gives its
+            stage's share of a model, for another run of that stage to start from.
     """
     export_checkpoints(checkpoints, out)
     print(f"written to {out}")
 
 
 def generate(
-    image: str,
+    image: str | None = None,
+    prompt: str | None = None,
+    text_to_image: str | None = None,
     model: str = EMBEDDED,
     out: str = "movideo.mp4",
     fps: float = 10.0,
@@ -65,12 +69,15 @@ def generate(
     motion_strength: float = 1.0,
     save_motion: str | None = None,
     sheet: str | None = None,
+    decode_chunk: int | None = None,
     device: str = "auto",
 ) -> None:
-    """Makes a video from an image.
+    """Makes a video from an image or a prompt.
 
     Args:
         image: the key frame, any picture; its shorter side is resized, the centre cropped.
+        prompt: what the key frame shows, in words, instead of an image.
+        text_to_image: draws it: the hub id or folder of a text-to-image pipeline of diffusers.
         model: a folder written by `movideo export`; by default the small one that comes along.
         out: the video, .mp4 or .gif.
         fps: frames per second, 3 to 30.
@@ -87,6 +94,7 @@ def generate(
         motion_strength: how many times as far things move, whatever the motion is from.
         save_motion: a .safetensors file for depth, flows and mask; in colour as mp4 beside it.
         sheet: a .png file: frames, depth, flows, mask and result side by side.
+        decode_chunk: decode so many frames at a time, so that memory does not grow with the video.
         device: cpu, cuda, or auto.
     """
     _check_suffix("out", out, ".mp4", ".gif")
@@ -94,29 +102,57 @@ def generate(
     _check_suffix("save_motion", save_motion, ".safetensors")
     if steps < 1 or num_frames < 1:
         raise UserError(f"--steps {steps} --num_frames {num_frames}: give 1 or more")
+    if decode_chunk is not None and decode_chunk < 1:
+        raise UserError(f"--decode_chunk {decode_chunk}: give 1 or more")
     if not 0 <= motion_strength < float("inf"):
         raise UserError(f"--motion_strength {motion_strength}: give 0 or more; 1 changes nothing")
     source = parse_motion(motion)
     clip = ClipShape(num_frames, num_frames // 2 if key_index is None else key_index, size, fps)
     place = _device(device)
-    key_frame = read_image(image, size)
+    generator = torch.Generator().manual_seed(seed)
+    key_frame = _key_frame(image, prompt, text_to_image, size, generator, place)
     pipeline = MoVideoPipeline.from_pretrained(model).to(place)
     options: dict[str, Any] = {
         "fps": fps,
         "num_frames": num_frames,
         "key_index": clip.key_index,
         "num_inference_steps": steps,
-        "generator": torch.Generator().manual_seed(seed),
+        "generator": generator,
         "guidance": ClassifierFreeGuidance(guidance_scale),
     }
     stage_1 = partial(pipeline.generate_motion, key_frame, **options)
-    result = pipeline(key_frame, motion=source.motion(clip, stage_1, motion_strength), **options)
+    result = pipeline(
+        key_frame,
+        motion=source.motion(clip, stage_1, motion_strength),
+        decode_chunk=decode_chunk,
+        **options,
+    )
     _write_video(out, result.video[0].cpu(), fps)
     if save_motion is not None:
         write_motion(save_motion, result, fps)
     if sheet is not None:
         write_image(sheet, result_sheet(key_frame, result))
     print(f"video in {out}")
+
+
+def _key_frame(
+    image: str | None,
+    prompt: str | None,
+    text_to_image: str | None,
+    size: tuple[int, int],
+    generator: torch.Generator,
+    device: torch.device,
+) -> Tensor:
+    """`(3, H, W)`, read or drawn; what draws is gone again before the video needs the memory."""
+    match image, prompt, text_to_image:
+        case str(path), None, None:
+            return read_image(path, size)
+        case None, str(words), str(name):
+            return TextToImage(name).to(device)([words], size, generator)[0]
+    raise UserError(
+        f"--image {image} --prompt {prompt} --text_to_image {text_to_image}: give either the first "
+        "or both others, the last being a hub id or folder of diffusers"
+    )
 
 
 def _device(name: str) -> torch.device:
