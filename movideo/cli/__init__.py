@@ -21,6 +21,7 @@ TOOLS = {
     "precompute": "estimate depth and flow labels of videos",
     "generate": "make a video from an image",
     "export": "turn stage checkpoints into one model folder",
+    "doctor": "show what is installed, and which weights a config needs and lacks",
 }
 INTERRUPTED = 130  # as shells report a program that Ctrl-C ended
 
@@ -97,6 +98,10 @@ def _run_tool(name: str, arguments: list[str]) -> None:
         from movideo.cli.precompute import run_precompute
 
         return run_precompute(arguments)
+    if name == "doctor":
+        from movideo.cli.doctor import run_doctor
+
+        return run_doctor(arguments)
     from movideo.cli.parser import UserArgumentParser
 
     module = "movideo.cli.index" if name == "index" else "movideo.cli.tools"

@@ -1,0 +1,159 @@
+"""`movideo doctor`, and that the configs of the paper's scale build with the published shapes."""
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+
+from movideo.cli.configs import find_config
+from movideo.cli.doctor import doctor_parser, without_weights
+from movideo.cli.weight_places import pretrained_place
+
+# Parameters as published: Stable Diffusion 1.5's UNet, its autoencoder, the image tower of ViT-H/14
+# (632,076,800 with the projection, 1280 x 1024, that is cut off here).
+SD_UNET, SD_AUTOENCODER = 859_520_964, 83_653_863
+VIT_H = 632_076_800 - 1280 * 1024
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch, tmp_path):
+    def refuse(*_, **__):
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "torch"))
+
+
+def stage(name):
+    parser = doctor_parser()
+    return without_weights(parser, parser.parse_args(["--config", find_config(name)]))
+
+
+def count(parameters):
+    return sum(p.numel() for p in parameters)
+
+
+def test_stage_1_of_the_paper():
+    model = stage("paper/stage1.yaml")
+    unet = model.unet
+    assert next(unet.parameters()).is_meta
+    assert (unet.config.in_channels, unet.config.out_channels) == (5, 5)
+    assert unet.spatial.config.block_out_channels == [160, 320, 640, 640]
+    assert unet.config.image_token_dim == model.image_encoder.token_dim == 1280
+    assert unet.is_gradient_checkpointing
+    assert count(model.image_encoder.parameters()) == VIT_H
+    # Half the widths everywhere is a quarter of the weights, up to biases, norms and the ends.
+    assert count(unet.spatial_parameters()) == pytest.approx(SD_UNET / 4, rel=0.01)
+    assert count(unet.parameters()) == 274_207_653
+
+
+def test_stage_2_of_the_paper():
+    model = stage("paper/stage2.yaml")
+    unet = model.unet
+    assert (unet.config.in_channels, unet.config.out_channels) == (10, 4)
+    assert count(unet.spatial_parameters()) == SD_UNET
+    assert count(unet.parameters()) == 1_095_202_180
+    assert count(model.autoencoder.parameters()) == SD_AUTOENCODER
+    groups = model.parameter_groups()
+    assert [factor for _, factor in groups] == [0.1, 1.0]
+    assert model.autoencoder.latent_size((256, 256)) == (32, 32)
+
+
+def test_stage_3_of_the_paper():
+    model = stage("paper/stage3.yaml")
+    assert count(model.autoencoder.parameters()) == SD_AUTOENCODER
+    assert model.decoder.config.autoencoder["block_out_channels"] == [128, 256, 512, 512]
+    assert set(model.losses) == {"l1", "perceptual_2d", "perceptual_3d"}
+    assert count(model.decoder.parameters()) == 91_506_243
+
+
+def test_every_attention_is_torchs_own():
+    unet = stage("paper/stage2.yaml").unet
+    kinds = {type(p).__mro__[-2].__name__ for p in unet.spatial.attn_processors.values()}
+    kinds |= {type(a.attention.processor).__name__ for a in unet.temporal_attentions}
+    assert kinds == {"AttnProcessor2_0"}
+
+
+def test_without_a_config(movideo):
+    done = movideo("doctor")
+    assert done.code == 0
+    assert "diffusers " in done.out
+    assert "video_unet" in done.out
+
+
+def test_what_a_paper_config_lacks(movideo):
+    done = movideo("doctor", "--config", "paper/stage2.yaml", "--config=paper/data.yaml")
+    assert done.code == 1
+    lines = {
+        line.split()[0]: line for line in done.out.splitlines() if line[:5] in ("model", "data.")
+    }
+    assert set(lines) == {
+        "model.autoencoder",
+        "model.unet",
+        "model.image_encoder",
+        "data.depth_estimator",
+        "data.flow_estimator",
+    }
+    assert "CreativeML OpenRAIL-M" in lines["model.unet"]
+    revision = "451f4fe16113bff5a5d2269ed5ad43b0592e9a14"
+    repository = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    files = "unet/config.json unet/diffusion_pytorch_model.safetensors"
+    assert f"hf download {repository} {files} --revision {revision}" in done.out
+    assert "1,095,202,180" in done.out
+
+
+@pytest.mark.parametrize(
+    "name", ["stage0.yaml", "stage1.yaml", "stage2.yaml", "stage3.yaml", "predict.yaml"]
+)
+def test_shipped_configs_lack_nothing(movideo, name):
+    done = movideo("doctor", "--config", name)
+    assert done.code == 0, done.out
+
+
+def test_a_model_that_is_not_there_yet(movideo, tmp_path):
+    done = movideo("doctor", "--config", "generation.yaml")
+    assert done.code == 1
+    assert "movideo export" in done.out
+    assert movideo("doctor", "--config", "generation.yaml", "--model.model=embedded").code == 0
+
+
+def test_a_config_that_is_wrong(movideo):
+    assert movideo("doctor", "--config", "stage1.yaml", "--model.sed=1").code == 2
+    assert "no such config" in movideo("doctor", "--config", "none.yaml").error
+
+
+def test_a_cached_repository_is_found_at_its_revision(tmp_path, monkeypatch):
+    """The layout of huggingface_hub's cache, as its documentation has it."""
+    revision = "a" * 40
+    folder = tmp_path / "hub" / "models--owner--name" / "snapshots" / revision / "vae"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", tmp_path / "hub")
+    arguments = {"pretrained": "owner/name", "subfolder": "vae", "revision": revision}
+    assert not pretrained_place("VideoAutoencoder", arguments).present
+    (folder / "config.json").write_text(json.dumps({}))
+    assert not pretrained_place("VideoAutoencoder", arguments).present
+    (folder / "diffusion_pytorch_model.safetensors").write_bytes(bytes(1000))
+    place = pretrained_place("VideoAutoencoder", arguments)
+    assert (place.present, place.where, place.size) == (True, str(folder), 1002)
+    other = pretrained_place("VideoAutoencoder", arguments | {"revision": "b" * 40})
+    assert not other.present
+
+
+def test_local_places(tmp_path):
+    def place(kind, name):
+        return pretrained_place(kind, {"pretrained": str(name)})
+
+    assert not place("RAFT", tmp_path / "raft.pth").present
+    (tmp_path / "raft.pth").write_bytes(bytes(10))
+    assert place("RAFT", tmp_path / "raft.pth").size == 10
+    (tmp_path / "vae").mkdir()
+    lacking = place("VideoAutoencoder", tmp_path / "vae")
+    assert not lacking.present
+    assert "put config.json, diffusion_pytorch_model.safetensors into it" in lacking.fetch
+    cached = place("RAFT", "Raft_Large_Weights.C_T_SKHT_V2")
+    assert Path(cached.where).name == "raft_large_C_T_SKHT_V2-ff5fadd5.pth"
+    assert cached.size == pytest.approx(20.129 * 2**20, abs=1)
