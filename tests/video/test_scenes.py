@@ -92,7 +92,7 @@ def test_exact_flow_warps_the_key_frame_onto_each_frame():
         key = scene.video[scene.key_index].expand_as(scene.video)
         right.append(psnr(warp(key, scene.flow_i2v), scene.video, scene.visible))
         swapped.append(psnr(warp(key, scene.flow_v2i), scene.video, scene.visible))
-    # The bound; a visible pixel on an outline mixes two layers, which costs the rest.
+    # A visible pixel on an outline mixes two layers, which costs the rest.
     assert np.mean(right) > 35
     assert np.mean(swapped) < 30
 
