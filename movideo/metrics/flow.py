@@ -7,18 +7,22 @@ from torch.nn.functional import cosine_similarity
 from movideo.metrics.clip_mean import ClipMean
 
 
-def end_point_error(pred: Tensor, target: Tensor) -> Tensor:
-    """Mean length of the difference, over all frames and pixels of each clip.
+def end_point_error(pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Mean length of the difference, over the chosen pixels of all frames of each clip.
 
     Args:
         pred: Flow `(B, F, 2, H, W)` in pixels.
         target: The same.
+        mask: `(B, F, 1, H, W)` in [0, 1], how much each pixel counts; None for all alike.
 
     Returns:
-        `(B,)` in pixels.
+        `(B,)` in pixels; NaN for a clip with an empty mask.
     """
-    error: Tensor = torch.linalg.vector_norm(pred.float() - target.float(), dim=2)
-    return error.flatten(1).mean(dim=1)
+    error: Tensor = torch.linalg.vector_norm(pred.float() - target.float(), dim=2).flatten(1)
+    if mask is None:
+        return error.mean(dim=1)
+    weights = mask.float().flatten(1)
+    return (error * weights).sum(dim=1) / weights.sum(dim=1)
 
 
 def flow_cosine(pred: Tensor, target: Tensor, min_length: float = 0.5) -> Tensor:

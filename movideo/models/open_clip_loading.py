@@ -27,6 +27,22 @@ def load_open_clip(name: str) -> VisionTransformer:
         UserError: There is no such model, it cannot be loaded, or its tower is not a vision
             transformer with one class token and no attention pooling.
     """
+    clip, _ = create_clip(name)
+    return _checked(name, clip.visual)
+
+
+def create_clip(name: str) -> tuple[Any, str]:
+    """Loads a CLIP model, both towers.
+
+    Args:
+        name: as for `load_open_clip`.
+
+    Returns:
+        The model, and open_clip's own name of it, by which its tokenizer is found.
+
+    Raises:
+        UserError: There is no such model, or it cannot be loaded.
+    """
     if Path(name).is_dir():
         name = f"local-dir:{name}"
     model, tag = (name, None) if name.startswith(SCHEMES) else _split_name(name)
@@ -43,7 +59,15 @@ def load_open_clip(name: str) -> VisionTransformer:
             f"{name}: no image encoder could be loaded ({first_line(error)}); "
             "name a folder, an open_clip MODEL:TAG or hf-hub:owner/name"
         ) from error
-    return _checked(name, clip.visual)
+    return clip, model
+
+
+def on_hub(name: str) -> bool:
+    """Whether a name, as for `load_open_clip`, is of weights that a hub has, and not of a file."""
+    model, _, tag = name.partition(":")
+    if name.startswith(SCHEMES):
+        return model == "hf-hub"
+    return bool(open_clip.get_pretrained_cfg(model, tag))
 
 
 def _split_name(name: str) -> tuple[str, str]:

@@ -14,6 +14,15 @@ def test_end_point_error_by_hand() -> None:
     assert found.tolist() == [5.0, 0.0]  # the hypotenuse of 3 and 4
 
 
+def test_masked_pixels_do_not_count() -> None:
+    """Lengths 5, 1, of which the first counts a half; an empty mask leaves nothing."""
+    pred = torch.tensor([[3.0, 4.0], [0.0, 1.0]]).view(1, 2, 2, 1, 1)
+    mask = torch.tensor([0.5, 1.0]).view(1, 2, 1, 1, 1)
+    found = end_point_error(pred, torch.zeros_like(pred), mask)
+    assert found.item() == pytest.approx((0.5 * 5 + 1) / 1.5)
+    assert end_point_error(pred, torch.zeros_like(pred), 0 * mask).isnan().all()
+
+
 def test_end_point_error_averages_lengths_not_squares() -> None:
     pred = constant((0.0, 0.0)).clone()
     pred[:, 0, 0] = 3.0  # one frame of two is 3 off
