@@ -21,13 +21,14 @@ from movideo.diffusion import (
     drop_mask,
     num_train_timesteps,
     prediction_type,
+    sample_generator,
 )
 from movideo.errors import UserError
 from movideo.models import ImageEncoder, SpatioTemporalUNet
 from movideo.video.batch import ClipBatch
 from stages.base import Stage
 from stages.encodings import key_tokens
-from stages.randomness import sample_generator, training_randomness
+from stages.randomness import training_randomness
 from stages.schedules import WarmupCosine
 
 

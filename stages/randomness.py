@@ -1,17 +1,9 @@
-"""Noise that belongs to a clip, not to the batch it happens to be in."""
-
-import hashlib
+"""Noise that belongs to a clip's place in training, not to the process that handles it."""
 
 import torch
 from lightning import Trainer
 
-from movideo.diffusion import SampleRandomness
-
-
-def sample_generator(seed: int, name: str) -> torch.Generator:
-    """A generator on the CPU that depends on the seed and the clip's name alone."""
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+from movideo.diffusion import SampleRandomness, sample_generator
 
 
 def training_randomness(
@@ -31,3 +23,15 @@ def training_randomness(
     first = batch_idx % trainer.accumulate_grad_batches * count
     places = [(first + i) * trainer.world_size + trainer.global_rank for i in range(count)]
     return SampleRandomness.of_training(seed, trainer.global_step, places)
+
+
+def seed_torch(trainer: Trainer, seed: int, batch_idx: int) -> None:
+    """Seeds torch's own generators for a batch, so that no checkpoint need hold their state.
+
+    Args:
+        trainer: knows step and rank.
+        seed: the run's.
+        batch_idx: its number in the epoch.
+    """
+    place = f"torch/{trainer.global_step}/{batch_idx}/{trainer.global_rank}"
+    torch.manual_seed(sample_generator(seed, place).initial_seed())

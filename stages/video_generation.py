@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from movideo.diffusion import ClassifierFreeGuidance, Guidance
+from movideo.diffusion import ClassifierFreeGuidance, Guidance, sample_generator
 from movideo.errors import UserError
 from movideo.losses import FramePerceptualLoss
 from movideo.models.motion_space import Motion
@@ -23,7 +23,6 @@ from movideo.video.key_frames import KeyFrameBatch
 from movideo.video.write import write_mp4
 from stages.generation_metrics import GenerationMetrics
 from stages.predictions import PredictionFolder, Row
-from stages.randomness import sample_generator
 
 
 class VideoGeneration(L.LightningModule):

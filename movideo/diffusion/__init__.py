@@ -5,7 +5,7 @@ from movideo.diffusion.denoiser import Denoiser
 from movideo.diffusion.guidance import ClassifierFreeGuidance, Guidance
 from movideo.diffusion.loss import diffusion_loss
 from movideo.diffusion.parameterisation import predicted_clean, prediction_target
-from movideo.diffusion.randomness import SampleRandomness
+from movideo.diffusion.randomness import SampleRandomness, sample_generator
 from movideo.diffusion.sampling import sample
 from movideo.diffusion.schedule import (
     add_noise,
@@ -37,5 +37,6 @@ __all__ = [
     "prediction_target",
     "prediction_type",
     "sample",
+    "sample_generator",
     "snr",
 ]

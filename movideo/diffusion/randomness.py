@@ -76,3 +76,9 @@ class SampleRandomness:
 def _hashed_seed(text: str) -> int:
     # A hash, since Python's own differs between processes and sums of seeds and steps collide.
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+
+
+def sample_generator(seed: int, name: str) -> torch.Generator:
+    """A generator on the CPU that depends on the seed and the clip's name alone."""
+    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))

@@ -52,6 +52,28 @@ class ClipBatch(TypedDict):
     tokens: NotRequired[Tensor]
 
 
+class EvaluationBatch(TypedDict):
+    """What one batch of videos is made of, and the true clips that they are measured against.
+
+    `name`, one string a sample, no two alike; `fps (B,)`, `key_index (B,)`, and `num_frames` and
+    `size` `(H, W)` of them all. Of a data set of clips `video (B, F, 3, H, W)` in [-1, 1] and
+    `reference`, the name of each true clip: samples of several prompts may share one. Of prompts
+    `prompt`, one string a sample. Where labels are kept also those of `ClipBatch`.
+    """
+
+    name: list[str]
+    fps: Tensor
+    key_index: Tensor
+    num_frames: int
+    size: tuple[int, int]
+    video: NotRequired[Tensor]
+    reference: NotRequired[list[str]]
+    prompt: NotRequired[list[str]]
+    depth: NotRequired[Tensor]
+    flow_i2v: NotRequired[Tensor]
+    flow_v2i: NotRequired[Tensor]
+
+
 def to_clip_batch(stored: StoredBatch) -> ClipBatch:
     """Converts a batch to float32 on the device that it lies on, and aligns its depth."""
     batch = ClipBatch(fps=stored["fps"], key_index=stored["key_index"], name=stored["name"])

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from movideo.diffusion import sample_generator
 from movideo.models.pretrained import EMBEDDED
 from movideo.pipeline import MoVideoPipeline
 from movideo.text_to_image import TextToImage
 from movideo.video.read import probe, read_frames
 from movideo.video.write import write_mp4
-from stages.randomness import sample_generator
 from tests.tiny_text_to_image import write_text_to_image
 
 ROOT = Path(__file__).resolve().parents[2]

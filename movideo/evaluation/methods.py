@@ -1,0 +1,253 @@
+"""Ways to make a video of a key frame: what the rows of a table compare."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from movideo.diffusion import ClassifierFreeGuidance, Guidance
+from movideo.errors import UserError
+from movideo.model_folder import ModelFolder, is_checkpoint, load_decoder
+from movideo.models import FrameDecoder, VideoAutoencoder, VideoDecoder
+from movideo.models.motion_space import Motion
+from movideo.ops import warp
+from movideo.pipeline import MoVideoPipeline
+from movideo.video.clips import content_hash
+
+Settings = dict[str, Any]
+"""What a method's videos depend on: plain values."""
+
+
+@dataclass(frozen=True)
+class MethodInput:
+    """What a method may make B videos of.
+
+    Attributes:
+        image: key frames `(B, 3, H, W)` in [-1, 1].
+        fps: `(B,)`.
+        key_index: `(B,)`.
+        num_frames: F.
+        generators: one a video; the same for all methods.
+        video: the true clips `(B, F, 3, H, W)`, if there are any.
+        motion: theirs, estimated; only where the method needs it.
+    """
+
+    image: Tensor
+    fps: Tensor
+    key_index: Tensor
+    num_frames: int
+    generators: list[torch.Generator]
+    video: Tensor | None = None
+    motion: Motion | None = None
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a method made.
+
+    Attributes:
+        video: `(B, F, 3, H, W)` in [-1, 1].
+        motion: the motion that it made up for it; None where it followed the true clip's.
+    """
+
+    video: Tensor
+    motion: Motion | None = None
+
+
+class Method(ABC):
+    """A row of a table.
+
+    Attributes:
+        needs_clip: whether it needs true clips, from which motion can be estimated.
+    """
+
+    needs_clip: bool = True
+
+    def prepare(self, model: str) -> None:  # noqa: B027 (most need nothing)
+        """Loads what it needs.
+
+        Args:
+            model: a folder written by `movideo export`, a hub id, or `embedded`; for methods that
+                name no model of their own.
+
+        Raises:
+            MethodUnavailable: something optional is missing: the report does without this row.
+            UserError: something else is missing.
+        """
+
+    @abstractmethod
+    def make(self, given: MethodInput) -> Made:
+        """Makes the videos, on the device that the key frames are on."""
+
+    def settings(self) -> Settings:
+        """What its videos depend on."""
+        return {"method": type(self).__name__}
+
+
+class MethodUnavailable(UserError):
+    """A method that may be missing is missing; says how to get it."""
+
+
+class Generation(Method):
+    """The whole chain, or stages 2 and 3 under the true clip's motion.
+
+    Args:
+        model: a folder written by `movideo export`, a hub id, or `embedded`; the table's by
+            default.
+        optional: leave the row out where the model is missing.
+        true_motion: take the motion estimated from the true clip instead of stage 1's.
+        num_inference_steps: of either diffusion.
+        guidance: classifier-free guidance with scale 1 by default.
+    """
+
+    pipeline: MoVideoPipeline
+
+    def __init__(
+        self,
+        model: str | None = None,
+        optional: bool = False,
+        true_motion: bool = False,
+        num_inference_steps: int = 50,
+        guidance: Guidance | None = None,
+    ) -> None:
+        self.model = model
+        self.optional = optional
+        self.true_motion = true_motion
+        self.needs_clip = true_motion
+        self.num_inference_steps = num_inference_steps
+        self.guidance = guidance or ClassifierFreeGuidance()
+
+    def prepare(self, model: str) -> None:
+        """See `Method.prepare`."""
+        self.model = self.model or model
+        try:
+            self.pipeline = _pipeline(self.model)
+        except UserError as error:
+            if self.optional:
+                raise MethodUnavailable(str(error)) from error
+            raise
+
+    def settings(self) -> Settings:
+        """See `Method.settings`."""
+        guidance = type(self.guidance).__name__, *vars(self.guidance).values()
+        assert self.model is not None
+        return super().settings() | {
+            "model": self.model,
+            "weights": _fingerprint(self.model),
+            "motion": "true clip's" if self.true_motion else "generated",
+            "num_inference_steps": self.num_inference_steps,
+            "guidance": " ".join(map(str, guidance)),
+        }
+
+    def make(self, given: MethodInput) -> Made:
+        """See `Method.make`."""
+        result = self.pipeline.to(given.image.device)(
+            given.image,
+            fps=given.fps,
+            num_frames=given.num_frames,
+            key_index=given.key_index,
+            num_inference_steps=self.num_inference_steps,
+            generator=given.generators,
+            motion=given.motion if self.true_motion else None,
+            guidance=self.guidance,
+        )
+        motion = Motion(result.depth, result.flow_i2v, result.flow_v2i)
+        return Made(result.video, None if self.true_motion else motion)
+
+
+class FlowWarping(Method):
+    """The key frame along the true clip's flow: what costs nothing, and shows what occlusion costs.
+
+    What the key frame does not show is filled with what lies there in it.
+    """
+
+    def make(self, given: MethodInput) -> Made:
+        """See `Method.make`."""
+        assert given.motion is not None
+        return Made(warp(given.image[:, None], given.motion.flow_i2v))
+
+
+class FrozenKeyFrame(Method):
+    """The key frame again and again: what a table that it wins is worth."""
+
+    needs_clip = False
+
+    def make(self, given: MethodInput) -> Made:
+        """See `Method.make`."""
+        return Made(given.image[:, None].repeat(1, given.num_frames, 1, 1, 1))
+
+
+class Reconstruction(Method):
+    """The true clip, encoded and decoded again along its flow (MoVideo Table 5).
+
+    Args:
+        decoder: a checkpoint of stage 3 or a model; the autoencoder's own decoder, frame by frame,
+            by default.
+        optional: leave the row out where the decoder is missing.
+    """
+
+    autoencoder: VideoAutoencoder
+    module: VideoDecoder
+
+    def __init__(self, decoder: str | None = None, optional: bool = False) -> None:
+        self.decoder = decoder
+        self.optional = optional
+
+    def prepare(self, model: str) -> None:
+        """See `Method.prepare`."""
+        self.autoencoder = _pipeline(model).autoencoder
+        try:
+            self.module = (
+                FrameDecoder(self.autoencoder)
+                if self.decoder is None
+                else load_decoder(self.decoder, self.autoencoder)
+            )
+        except UserError as error:
+            if self.optional:
+                raise MethodUnavailable(str(error)) from error
+            raise
+        self.module.eval().requires_grad_(False)
+
+    def settings(self) -> Settings:
+        """See `Method.settings`."""
+        return super().settings() | {
+            "autoencoder": self.autoencoder.fingerprint(),
+            "decoder": self.decoder or self.module.label,
+            "weights": self.decoder and _fingerprint(self.decoder),
+        }
+
+    def make(self, given: MethodInput) -> Made:
+        """See `Method.make`."""
+        assert given.video is not None
+        assert given.motion is not None
+        device = given.video.device
+        with torch.no_grad():
+            z = self.autoencoder.to(device).encode(given.video)
+            video: Tensor = self.module.to(device)(z, given.motion.flow_i2v, given.key_index)
+        return Made(video)
+
+
+@lru_cache
+def _pipeline(model: str) -> MoVideoPipeline:
+    """One for all rows that name it."""
+    return MoVideoPipeline.from_pretrained(model)
+
+
+@lru_cache
+def _fingerprint(place: str) -> str:
+    """Tells whether weights are the same: samples of others must not be taken for theirs."""
+    if is_checkpoint(place):
+        return content_hash(place)
+    folder: Path = ModelFolder(place).folder
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in (".json", ".safetensors"):
+            digest.update(f"{path.relative_to(folder).as_posix()} {content_hash(path)}".encode())
+    return digest.hexdigest()
