@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from movideo.models import (
 from movideo.models.condition import motion_condition
 from movideo.models.motion_space import CHANNELS, Motion, MotionSpace
 from movideo.ops import visible_mask
+from movideo.text_to_image import TextToImage
 from movideo.weight_files import first_line
 
 
@@ -65,6 +66,8 @@ class MoVideoPipeline:
         video_scheduler: its noise schedule and solver.
 
     Attributes:
+        text_to_image: draws the key frames of prompts, if it is to make videos of any. Not a part:
+            others' gigabytes are not saved with the model, whoever loads it names them again.
         card: the page that is published with the model, Markdown; written anew where it is None.
     """
 
@@ -98,6 +101,7 @@ class MoVideoPipeline:
         self.video_unet = video_unet
         self.video_scheduler = video_scheduler
         self.decoder = decoder or FrameDecoder(autoencoder)
+        self.text_to_image: TextToImage | None = None
         self.card: str | None = None
         self._offload_to: torch.device | None = None
         for network in self._networks():
@@ -139,7 +143,8 @@ class MoVideoPipeline:
         if device is not None:
             self._offload_to = None
         for network in self._networks():
-            network.to(device=device, dtype=dtype)
+            # Not their own: that of diffusers warns of every change of type.
+            nn.Module.to(network, device=device, dtype=dtype)
         return self
 
     def enable_model_cpu_offload(self, device: torch.device | str = "cuda") -> None:
@@ -168,7 +173,7 @@ class MoVideoPipeline:
     @torch.no_grad()
     def __call__(
         self,
-        image: Tensor,
+        image: Tensor | None = None,
         fps: float | Tensor = 10.0,
         num_frames: int = 17,
         key_index: int | Tensor | None = None,
@@ -177,6 +182,8 @@ class MoVideoPipeline:
         motion: Motion | None = None,
         guidance: Guidance | None = None,
         decode_chunk: int | None = None,
+        prompt: str | Sequence[str] | None = None,
+        size: tuple[int, int] | None = None,
     ) -> MoVideoOutput:
         """Makes a video around each key frame.
 
@@ -192,10 +199,16 @@ class MoVideoPipeline:
             guidance: classifier-free guidance with scale 1 by default.
             decode_chunk: frames that are decoded at once, all by default. With it the memory that
                 decoding takes does not grow with the video, and the result is on the CPU.
+            prompt: what the key frames show, in words, instead of `image`; one or B.
+            size: `(H, W)` of the videos of prompts.
 
         Raises:
-            UserError: a size, rate, index or shape does not fit.
+            UserError: a size, rate, index or shape does not fit; there is nothing to draw with.
         """
+        if prompt is not None and image is None:
+            image = self._draw([prompt] if isinstance(prompt, str) else prompt, size, generator)
+        elif image is None or prompt is not None or size is not None:
+            raise UserError("image, prompt: give one of them, and with a prompt the video's size")
         if decode_chunk is not None and decode_chunk < 1:
             raise UserError(f"decode_chunk {decode_chunk}: give 1 or more, or None for all")
         image, bound = self._bind(image, fps, num_frames, key_index)
@@ -239,6 +252,24 @@ class MoVideoPipeline:
         }
         size = (image.shape[-2], image.shape[-1])
         return self._generate_motion((len(image), num_frames), size, bound, options)
+
+    def _draw(
+        self,
+        prompts: Sequence[str],
+        size: tuple[int, int] | None,
+        generator: torch.Generator | list[torch.Generator] | None,
+    ) -> Tensor:
+        if self.text_to_image is None:
+            raise UserError(
+                "text_to_image: None, but there are prompts; give from_pretrained its hub id or "
+                "folder"
+            )
+        if size is None:
+            raise UserError("size: None; give height and width of the videos of prompts")
+        image = self.text_to_image.to(self.device)(prompts, size, generator)
+        if self._offload_to is not None:
+            self.text_to_image.to("cpu")
+        return image
 
     def _bind(
         self,
@@ -336,13 +367,20 @@ class MoVideoPipeline:
         write_model(folder, about, self.components, card)
 
     @classmethod
-    def from_pretrained(cls, place: str | Path, revision: str | None = None) -> MoVideoPipeline:
+    def from_pretrained(
+        cls,
+        place: str | Path,
+        revision: str | None = None,
+        text_to_image: str | TextToImage | None = None,
+    ) -> MoVideoPipeline:
         """Reads what `save_pretrained` wrote.
 
         Args:
             place: its folder, its id on the Hugging Face hub (`owner/name`), or `embedded` for the
                 small model that movideo brings along.
             revision: branch, tag or commit on the hub.
+            text_to_image: draws the key frames of prompts: itself, or the hub id or folder of a
+                text-to-image pipeline of diffusers.
 
         Raises:
             UserError: it is missing or no such model.
@@ -350,6 +388,9 @@ class MoVideoPipeline:
         model = ModelFolder(place, revision)
         pipeline = cls(**{name: model.load(name) for name in cls.COMPONENTS})
         pipeline.card = model.card()
+        if isinstance(text_to_image, str):
+            text_to_image = TextToImage(text_to_image)
+        pipeline.text_to_image = text_to_image
         return pipeline
 
     def push_to_hub(

@@ -16,7 +16,9 @@ from movideo.models.motion_space import Motion, MotionSpace
 from movideo.ops import visible_mask
 from movideo.pictures import result_sheet
 from movideo.pipeline import MoVideoPipeline
+from movideo.text_to_image import TextToImage
 from tests.stages.parts import FRAMES, autoencoder, image_encoder, scheduler, unet
+from tests.tiny_text_to_image import write_text_to_image
 
 FIELDS = ("video", "depth", "flow_i2v", "flow_v2i", "visible")
 IMAGE = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(5)) * 2 - 1
@@ -347,3 +349,45 @@ def test_a_card_stays_with_its_model(pipeline, tmp_path):
     (tmp_path / "a" / "README.md").write_text("words of its own")
     MoVideoPipeline.from_pretrained(tmp_path / "a").save_pretrained(tmp_path / "b")
     assert (tmp_path / "b" / "README.md").read_text() == "words of its own"
+
+
+def test_a_prompt_draws_its_key_frame_first(pipeline, tmp_path, monkeypatch):
+    folder = str(write_text_to_image(tmp_path / "sd"))
+    draw = TextToImage(folder)
+    options = {"num_frames": FRAMES, "num_inference_steps": 1, "fps": 5.0}
+    generator = torch.Generator().manual_seed(4)
+    image = draw(["a dog"], (16, 16), generator)
+    expected = pipeline(image, generator=generator, **options)
+    monkeypatch.setattr(pipeline, "text_to_image", draw)
+    found = pipeline(
+        prompt="a dog", size=(16, 16), generator=torch.Generator().manual_seed(4), **options
+    )
+    assert torch.equal(found.video, expected.video)
+    pipeline.save_pretrained(tmp_path / "model")
+    assert "text_to_image" not in (tmp_path / "model" / INDEX).read_text()
+    loaded = MoVideoPipeline.from_pretrained(tmp_path / "model", text_to_image=folder)
+    again = loaded(
+        prompt=["a dog"], size=(16, 16), generator=torch.Generator().manual_seed(4), **options
+    )
+    # To the rounding of sums: loaded weights lie elsewhere in memory.
+    torch.testing.assert_close(again.video, expected.video, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "image, prompt: give one of them"),
+        ({"image": IMAGE, "prompt": "a dog"}, "image, prompt: give one of them"),
+        ({"image": IMAGE, "size": (16, 16)}, "image, prompt: give one of them"),
+        ({"prompt": "a dog", "size": (16, 16)}, "text_to_image: None, but there are prompts"),
+    ],
+)
+def test_image_or_prompt(pipeline, given, message):
+    with pytest.raises(UserError, match=message):
+        pipeline(**given)
+
+
+def test_placing_says_nothing(pipeline, caplog):
+    with caplog.at_level("INFO"):
+        copy.deepcopy(pipeline).to(dtype=torch.bfloat16).to("cpu")
+    assert not caplog.records

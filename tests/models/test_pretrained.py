@@ -164,6 +164,9 @@ def bad_places(unet_2d, vae, tmp_path):
     pickled.write_bytes(pickle.dumps({"a": 1}))
     save_file({"conv_in.weight": torch.zeros(16, 4, 3, 3)}, tmp_path / "part.safetensors")
     torch.save(unet_2d.state_dict(), tmp_path / "unet.pth")
+    unet_2d.save_pretrained(tmp_path / "more")
+    more = contiguous(unet_2d) | {"conv_none.weight": torch.zeros(1)}
+    save_file(more, tmp_path / "more" / weights.name, {"format": "pt"})
     return tmp_path
 
 
@@ -171,6 +174,7 @@ def bad_places(unet_2d, vae, tmp_path):
     ("name", "reason"),
     [
         ("vae", "is missing"),
+        ("more", "conv_none.weight is unexpected"),
         ("truncated", "Unable to load weights"),
         ("pickle", "safetensors"),
         ("pickled.safetensors", "no safetensors file"),
