@@ -6,7 +6,6 @@ import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain, pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,7 +98,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
             "fps": torch.tensor(clip.fps, dtype=torch.float32),
             "key_index": torch.tensor(clip.key_index),
             # By content: the noise that a clip is given follows its name, not its folder.
-            "name": f"{Path(clip.video).stem}_{clip.start:.3f}_{clip.key[:6]}",
+            "name": clip.name,
         }
         stores = self.encodings if self.labels is None else (self.labels, *self.encodings)
         for store in stores:

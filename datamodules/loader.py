@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -50,3 +51,12 @@ class ResumableLoader(DataLoader[dict[str, Any]]):
         """Makes the next pass go on there, if it is one through the same epoch."""
         self._state = dict(state_dict)
         self._is_loaded = True
+
+
+def leave_stopping_to_the_run(_worker: int) -> None:
+    """Makes a worker deaf to the signals that tell a run to stop: they come to all its processes.
+
+    A worker that ends takes the run with it, before that could save. Workers end when it does.
+    """
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)

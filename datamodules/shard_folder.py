@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Generic
 
 from movideo.errors import UserError
+from movideo.inside import inside
 from movideo.video.clips import Clip
 from movideo.video.labels.folder import made_otherwise
 from movideo.video.labels.making import RowMaker, make_rows, missing_clips
@@ -33,10 +34,14 @@ class ShardFolder(Generic[AnyRow]):
 
     @property
     def directory(self) -> Path:
-        """Where new rows go: a folder of their own for each kind and all that they depend on."""
+        """Where new rows go: a folder of their own for each kind and all that they depend on.
+
+        Raises:
+            UserError: a link there leads out of `data_dir`.
+        """
         settings = json.dumps(self.maker.settings, sort_keys=True)
         digest = hashlib.sha256(settings.encode()).hexdigest()
-        return self.data_dir / self.maker.kind.noun / digest[:8]
+        return inside(self.data_dir, Path(self.maker.kind.noun, digest[:8]))
 
     def store(self) -> RowStore[AnyRow]:
         """All rows that there are. Where none can be given, only what this very maker made."""

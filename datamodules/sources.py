@@ -20,6 +20,7 @@ class ClipSources:
         videos: a folder, a video file or a list of either kind; several of these; or a mapping to
             the number of clips per video.
         weights: the share of each source in an epoch, in any unit; None takes each clip once.
+        allow_outside: let lists name videos that do not lie below their own folder.
 
     Raises:
         UserError: the weights are not of these sources, or not above 0.
@@ -27,6 +28,7 @@ class ClipSources:
 
     videos: str | list[str] | dict[str, int]
     weights: dict[str, float] | None = None
+    allow_outside: bool = False
 
     def __post_init__(self) -> None:
         if self.weights is None:
@@ -71,7 +73,10 @@ class ClipSources:
 
     def draw(self, settings: ClipSettings) -> list[list[Clip]]:
         """The clips of each source."""
-        return [index_clips(name, self._settings_of(name, settings)).clips for name in self.names]
+        return [
+            index_clips(name, self._settings_of(name, settings), self.allow_outside).clips
+            for name in self.names
+        ]
 
     def _settings_of(self, name: str, settings: ClipSettings) -> ClipSettings:
         if isinstance(self.videos, dict):

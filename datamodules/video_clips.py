@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import lightning as L
 import numpy as np
 import torch
-from torch import distributed
+from torch import Tensor, distributed
 from torch.utils.data import DataLoader, DistributedSampler
 
 from datamodules.buckets import check_buckets, shape_clips
 from datamodules.clip_dataset import ClipDataset, TrainingClips
-from datamodules.loader import ResumableLoader
+from datamodules.loader import ResumableLoader, leave_stopping_to_the_run
 from datamodules.order import EpochOrder
 from datamodules.packed_clips import PackedClips
 from datamodules.sampler import PlaceSampler
@@ -29,10 +30,13 @@ from movideo.labels import LabelMaker, LabelStatistics, label_statistics
 from movideo.models.pretrained import PretrainedModule
 from movideo.video.augment import Augmentation
 from movideo.video.batch import ClipBatch, StoredBatch, to_clip_batch
-from movideo.video.clips import Clip, ClipSettings
+from movideo.video.clips import Clip, ClipSettings, read_clip
 from movideo.video.index import index_clips
 from movideo.video.labels.store import RowStore
 from movideo.video.scene_files import LABELS, SceneSettings, write_scenes
+
+if TYPE_CHECKING:
+    from movideo.models.motion_space import MotionSpace
 
 logger = logging.getLogger(__name__)
 
@@ -64,6 +68,7 @@ class VideoClipDataModule(L.LightningDataModule):
         key_index: the key frame, the centre by default.
         weights: the share of each of `videos` in an epoch's training clips, in any unit; by default
             an epoch has every clip once.
+        allow_outside: let lists among `videos` name files that are not below their own folder.
         buckets: further shapes `(num_frames, H, W)` of training clips, at most as long as the
             default; each clip gets the one nearest to its video's aspect.
         augmentations: changes to training clips, in this order.
@@ -95,6 +100,7 @@ class VideoClipDataModule(L.LightningDataModule):
         clips_per_video: int = 1,
         key_index: int | None = None,
         weights: dict[str, float] | None = None,
+        allow_outside: bool = False,
         buckets: list[tuple[int, int, int]] | None = None,
         augmentations: list[Augmentation] | None = None,
         with_labels: bool = True,
@@ -115,7 +121,7 @@ class VideoClipDataModule(L.LightningDataModule):
         self.scenes = scenes
         self.test_scenes = test_scenes
         self.sources = ClipSources(
-            self._scene_folder(scenes) if videos is None else videos, weights
+            self._scene_folder(scenes) if videos is None else videos, weights, allow_outside
         )
         self.settings = ClipSettings(
             num_frames=num_frames,
@@ -307,8 +313,8 @@ class VideoClipDataModule(L.LightningDataModule):
                 "name the same weights in both"
             )
 
-    def label_statistics(self, grid: tuple[int, int]) -> LabelStatistics:
-        """Standard deviations of the normalised training labels on a motion grid `(h, w)`."""
+    def label_statistics(self, space: MotionSpace) -> LabelStatistics:
+        """Standard deviations of the training labels as a motion space normalises them."""
         dataset = self._datasets[TRAIN]
         if dataset.labels is None:
             raise UserError(
@@ -316,7 +322,7 @@ class VideoClipDataModule(L.LightningDataModule):
             )
         stride = max(1, len(dataset) // STATISTICS_CLIPS)  # evenly, so that every source counts
         return label_statistics(
-            (dataset.labels.get(clip) for clip in dataset.clips[::stride][:STATISTICS_CLIPS]), grid
+            (dataset.labels.get(clip) for clip in dataset.clips[::stride][:STATISTICS_CLIPS]), space
         )
 
     # -------------------------------------------------------------------------------------- loaders
@@ -353,6 +359,24 @@ class VideoClipDataModule(L.LightningDataModule):
             )
         return self._fixed_loader("test")
 
+    def protocol(self) -> dict[str, str | int | float]:
+        """How the test clips come about, for a report."""
+        clips, settings = self._datasets["test"].clips, self.settings
+        names = "\n".join(clip.name for clip in clips)
+        return {
+            "data set": "scenes" if self.renders_scenes else "clips of videos",
+            "samples": len(clips),
+            "sample list": sha256(names.encode()).hexdigest()[:16],
+            "frames": settings.num_frames,
+            "size": "{}x{}".format(*settings.size),
+            "fps": "{:g} to {:g}".format(*settings.fps_range),
+            "seed of the clips": self.seed,
+        }
+
+    def true_clip(self, name: str) -> Tensor:
+        """A test clip by its name, `(F, 3, H, W)` in [-1, 1]."""
+        return read_clip(next(c for c in self._datasets["test"].clips if c.name == name))
+
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
         """The test clips."""
         return self.test_dataloader()
@@ -372,6 +396,7 @@ class VideoClipDataModule(L.LightningDataModule):
             "num_workers": self.num_workers,
             "persistent_workers": self.num_workers > 0,
             "pin_memory": on_gpu,
+            "worker_init_fn": leave_stopping_to_the_run,
         }
 
     def on_after_batch_transfer(self, batch: StoredBatch, dataloader_idx: int) -> ClipBatch:

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from diffusers.configuration_utils import ConfigMixin
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor, nn
 
 from movideo.errors import UserError
@@ -67,21 +68,28 @@ def build(described: dict[str, Any], weights: dict[str, Tensor] | None = None) -
 def find_class(class_path: str) -> Any:
     """The class of a part.
 
-    Only what this project and diffusers define: a file must not choose what is imported.
+    Only movideo's parts and diffusers' schedulers: a file must not choose what is imported, and
+    some of diffusers' classes load code and weights from wherever their config says.
 
     Raises:
         UserError: it is none of theirs, or no longer there.
     """
-    module, _, name = class_path.rpartition(".")
+    module, _, name = str(class_path).rpartition(".")
     if module.partition(".")[0] not in ("movideo", "diffusers"):
         raise UserError(f"{class_path}: neither movideo's nor diffusers'; it is not loaded")
     try:
         kind = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as error:
+    except (ImportError, AttributeError, ValueError) as error:
         raise UserError(f"{class_path}: not in the versions installed here") from error
-    if not (isinstance(kind, type) and issubclass(kind, (ConfigMixin, PretrainedModule))):
+    if not (isinstance(kind, type) and _is_part(kind)):
         raise UserError(f"{class_path}: not a part of a model; it is not loaded")
     return kind
+
+
+def _is_part(kind: type) -> bool:
+    if kind.__module__.startswith("movideo."):
+        return issubclass(kind, (ConfigMixin, PretrainedModule))
+    return issubclass(kind, SchedulerMixin)
 
 
 def check_same(part: PretrainedModule, described: dict[str, Any], where: str | Path) -> None:
@@ -215,10 +223,15 @@ def check(content: Any, path: str | Path, stage: str | None) -> None:
             f"{path}: checkpoint format {content['format_version']}, this version reads "
             f"{FORMAT_VERSION}; use the version of movideo that wrote it"
         )
-    if stage is not None and content["stage"] != stage:
+    if stage is not None and content.get("stage") != stage:
         raise UserError(
-            f"{path}: a checkpoint of {content['stage']}, not of {stage}; give one of {stage}"
+            f"{path}: a checkpoint of {content.get('stage')}, not of {stage}; give one of {stage}"
         )
+    for name in ("components", "state_dict", "ema"):
+        if not isinstance(content.get(name), dict):
+            raise UserError(
+                f"{path}: damaged, has no {name}; give the .ckpt file of an earlier run"
+            )
 
 
 def _plain(value: Any) -> Any:

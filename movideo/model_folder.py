@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,14 @@ from huggingface_hub import snapshot_download
 
 from movideo.checkpoint import Checkpoint, check_same, describe, find_class
 from movideo.errors import UserError
+from movideo.inside import check_links
 from movideo.models import VideoAutoencoder, VideoDecoder
 from movideo.models.pretrained import (
     EMBEDDED,
     WEIGHTS_FOLDER,
     PretrainedModule,
+    check_weight_folder,
+    quiet_diffusers,
     read_config,
 )
 from movideo.video.write import whole_file
@@ -25,6 +28,7 @@ from movideo.weight_files import LOADING_ERRORS, first_line
 
 INDEX = "model_index.json"
 CARD = "README.md"
+OPEN_CLIP = "open_clip_config.json"
 # What a stage's checkpoint calls its parts, and what a model does.
 PARTS = {
     "DepthFlowDiffusion": {
@@ -39,6 +43,7 @@ PARTS = {
         "motion_space": "motion_space",
         "image_encoder": "image_encoder",
         "autoencoder": "autoencoder",
+        "condition_transform": "condition_transform",
     },
     "FlowDecoderGAN": {
         "decoder": "decoder",
@@ -46,6 +51,8 @@ PARTS = {
         "autoencoder": "autoencoder",
     },
 }
+# What models and checkpoints of earlier versions lack, and do without.
+OPTIONAL = ("condition_transform",)
 TRAINED = ("unet", "decoder")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = ["*.json", "*.safetensors", "*.md"]  # all that is taken from a hub: nothing to execute
@@ -63,6 +70,7 @@ def write_model(
         card: a page about the model.
     """
     folder = Path(folder)
+    check_links(folder)  # what is there may be another's, and parts are written into it
     (folder / INDEX).unlink(missing_ok=True)
     index: dict[str, Any] = dict(about)
     for name, part in parts.items():
@@ -94,6 +102,7 @@ class ModelFolder:
                 f"{place}: no model here ({INDEX} is missing); "
                 f"make one with: movideo export --out {place}"
             )
+        check_weight_folder(self.folder)
         self.index = read_config(self.folder, INDEX)
 
     def load(self, name: str) -> Any:
@@ -108,6 +117,8 @@ class ModelFolder:
         if not folder.is_dir():  # or a library might look for it on a hub
             raise UserError(f"{folder}: missing; export the model again")
         if issubclass(kind, PretrainedModule):
+            if (folder / OPEN_CLIP).exists():  # may name weights anywhere, and the hub
+                raise UserError(f"{folder / OPEN_CLIP}: not of a model; export the model again")
             return kind(str(folder))
         try:
             is_model = issubclass(kind, ModelMixin)
@@ -118,6 +129,15 @@ class ModelFolder:
                 "export the model again"
             ) from error
 
+    def load_all(self, names: Iterable[str]) -> dict[str, Any]:
+        """Builds parts, by name; leaves out those that models of earlier versions lack.
+
+        Raises:
+            UserError: the model has no such part, or it cannot be loaded.
+        """
+        there = (name for name in names if name in self.index or name not in OPTIONAL)
+        return {name: self.load(name) for name in there}
+
     def card(self) -> str | None:
         """The page about it, if it has one."""
         path = self.folder / CARD
@@ -125,7 +145,8 @@ class ModelFolder:
 
     def stages(self) -> list[str]:
         """The stages whose share is here."""
-        return [stage for stage, parts in PARTS.items() if set(parts.values()) <= set(self.index)]
+        there = {*self.index, *OPTIONAL}
+        return [stage for stage, parts in PARTS.items() if set(parts.values()) <= there]
 
     def checkpoint(self, stage: str) -> Checkpoint:
         """A stage's share of the model, as if it came from a checkpoint of that stage.
@@ -135,7 +156,9 @@ class ModelFolder:
         """
         if stage not in PARTS:
             raise UserError(f"{self.folder}: a model has no weights of {stage}; give a .ckpt file")
-        parts = {own: self.load(name) for own, name in PARTS[stage].items()}
+        names = PARTS[stage]
+        loaded = self.load_all(names.values())
+        parts = {own: loaded[name] for own, name in names.items() if name in loaded}
         trained = {own: part for own, part in parts.items() if own in TRAINED}
         return Checkpoint(
             path=self.folder,
@@ -210,12 +233,13 @@ def _class_path(entry: Any) -> str:
 def _load_model(kind: Any, folder: Path) -> Any:
     if not any(folder.glob("*.safetensors")):  # diffusers would fall back to a pickle
         raise ValueError("no .safetensors file in it, and nothing else is read")
-    model, info = kind.from_pretrained(
-        folder,
-        use_safetensors=True,
-        low_cpu_mem_usage=False,  # the other way of loading needs accelerate
-        output_loading_info=True,
-    )
+    with quiet_diffusers():
+        model, info = kind.from_pretrained(
+            folder,
+            use_safetensors=True,
+            low_cpu_mem_usage=False,  # the other way of loading needs accelerate
+            output_loading_info=True,
+        )
     # diffusers would leave what is missing random, with a warning.
     for trouble in ("missing", "unexpected"):
         if info[f"{trouble}_keys"]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from movideo.errors import UserError
+from movideo.inside import inside
 from movideo.video.write import whole_file
 
 LIST = "predictions.jsonl"
@@ -29,8 +30,12 @@ class PredictionFolder:
         self.folder = Path(folder)
 
     def video(self, name: str) -> Path:
-        """The file of a video; one that exists is whole."""
-        return self.folder / f"{name}.mp4"
+        """The file of a video; one that exists is whole.
+
+        Raises:
+            UserError: it would lie elsewhere.
+        """
+        return inside(self.folder, f"{name}.mp4")
 
     def announce(self, settings: Mapping[str, Row]) -> list[str]:
         """Lists what is to be made.
@@ -66,7 +71,7 @@ class PredictionFolder:
         try:
             with open(path, encoding="utf-8") as lines:
                 rows = [json.loads(line) for line in lines]
-            return {self.folder / row.pop("file"): row for row in rows}
+            return {inside(self.folder, row.pop("file")): row for row in rows}
         except (ValueError, TypeError, AttributeError, KeyError) as error:
             raise UserError(f"{path}: not a list of predictions; move it away") from error
 

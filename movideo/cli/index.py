@@ -20,6 +20,7 @@ def index(
     min_motion: float = IndexSettings.min_motion,
     min_brightness: float = IndexSettings.min_brightness,
     workers: int | None = None,
+    allow_outside: bool = False,
 ) -> None:
     """Lists clips of videos that cross no cut, with what is known of each; resumed after a kill.
 
@@ -36,6 +37,7 @@ def index(
             difference in luma, 0 to 1) is flagged as static.
         min_brightness: a clip with a frame of less mean luma (0 to 1) is flagged as black.
         workers: processes; all cores by default.
+        allow_outside: let lists among `videos` name files that are not below their own folder.
     """
     clips = ClipSettings(num_frames, size, fps_range, clips_per_video, key_index, seed)
     for name in clips.out_of_range():
@@ -43,10 +45,11 @@ def index(
     if workers is not None and workers < 1:
         raise UserError(f"--workers {workers}: give 1 or more")
     settings = IndexSettings(clips, min_motion, min_brightness)
-    print(_summary(out, build_index(videos, out, settings, workers)))
+    print(_summary(out, build_index(videos, out, settings, workers, allow_outside)))
 
 
 def _summary(out: str, counts: IndexCounts) -> str:
     kinds = "; ".join(f"{count} {kind}" for kind, count in counts.left_out.most_common())
     left_out = f"; left out: {kinds}" if kinds else ""
-    return f"{counts.clips} clips of {counts.videos} videos in {out}{left_out}"
+    hint = "; with --data.allow_outside true: its videos are elsewhere" * bool(counts.outside)
+    return f"{counts.clips} clips of {counts.videos} videos in {out}{left_out}{hint}"

@@ -12,6 +12,7 @@ from datamodules import VideoClipDataModule
 from movideo.cli.parser import UserArgumentParser
 from movideo.cli.process_share import process_share
 from movideo.errors import UserError
+from movideo.inside import inside
 from movideo.label_preview import write_previews
 from movideo.video.labels.report import missing_lines, verify_folder
 
@@ -70,7 +71,7 @@ def _verify(data: VideoClipDataModule) -> None:
 
 
 def _preview(data: VideoClipDataModule, count: int) -> None:
-    folder = data.label_dir / PREVIEW
+    folder = inside(data.label_dir, PREVIEW)
     paths = write_previews(folder, data.training_clips(), data.labels.store(), count)
     print(f"{len(paths)} previews in {folder}: clip, depth, flow_i2v, flow_v2i, visible mask")
 

@@ -5,7 +5,9 @@ stands there can be built without the weights, so those that are found must agre
 """
 
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from movideo.errors import UserError
+from movideo.inside import check_links
 from movideo.weight_files import LOADING_ERRORS, first_line, load_safetensors
 
 EMBEDDED = "embedded"
@@ -60,6 +63,20 @@ def read_config(folder: Path, name: str = "config.json") -> dict[str, Any]:
     return config
 
 
+def check_weight_folder(folder: Path) -> None:
+    """Refuses a folder of weights whose files lead out of it.
+
+    Raises:
+        UserError: names the link, or the index of shards, that does.
+    """
+    check_links(folder)
+    for index in sorted(folder.rglob("*.safetensors.index.json")):
+        shards = read_config(index.parent, index.name).get("weight_map")
+        for name in shards.values() if isinstance(shards, dict) else ():
+            if Path(str(name)).name != name:
+                raise UserError(f"{index}: names {name}, which is no file beside it; mend it")
+
+
 def load_diffusers(
     kind: Any,
     pretrained: str,
@@ -85,16 +102,21 @@ def load_diffusers(
     try:
         if Path(pretrained).is_file():
             return _from_file(kind, Path(pretrained), config)
-        model, info = kind.from_pretrained(
-            pretrained,
-            subfolder=subfolder,
-            revision=revision,
-            use_safetensors=True,
-            low_cpu_mem_usage=False,  # the other way needs accelerate
-            output_loading_info=True,
-        )
-        if info["missing_keys"]:  # diffusers would leave these random with a warning
-            raise ValueError(f"{info['missing_keys'][0]} is missing")
+        if Path(pretrained).is_dir():
+            check_weight_folder(Path(pretrained, subfolder or ""))
+        with quiet_diffusers():
+            model, info = kind.from_pretrained(
+                pretrained,
+                subfolder=subfolder,
+                revision=revision,
+                use_safetensors=True,
+                low_cpu_mem_usage=False,  # the other way needs accelerate
+                output_loading_info=True,
+            )
+        # Diffusers would leave what is missing random, and the rest out, with a warning.
+        for trouble in ("missing", "unexpected"):
+            if keys := sorted(info[f"{trouble}_keys"]):
+                raise ValueError(f"{keys[0]} is {trouble}")
     except (*LOADING_ERRORS, TypeError) as error:
         raise UserError(
             f"{where}: no {kind.__name__} could be loaded ({first_line(error)}); name a folder or "
@@ -106,6 +128,18 @@ def load_diffusers(
             wanted = kind.from_config(dict(config)).config
         check_architecture(where, dict(model.config), dict(wanted))
     return model
+
+
+@contextmanager
+def quiet_diffusers() -> Iterator[None]:
+    """Within it diffusers logs nothing: what is wrong with weights is raised, in one line."""
+    logger = logging.getLogger("diffusers")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def check_architecture(where: str, found: Mapping[str, Any], wanted: Mapping[str, Any]) -> None:

@@ -46,6 +46,11 @@ class Clip:
         return tuple(self.start + index / self.fps for index in range(self.num_frames))
 
     @property
+    def name(self) -> str:
+        """For people and file names; that of no other clip."""
+        return f"{Path(self.video).stem}_{self.start:.3f}_{self.key[:6]}"
+
+    @property
     def key(self) -> str:
         """Stable identity, 64 hex digits, of everything but the path."""
         height, width = self.size
@@ -215,6 +220,31 @@ def _starts(
     wanted = starts[:, None] + np.arange(num_frames) / fps
     shown = np.searchsorted(times, wanted + TOLERANCE, side="right")
     return np.asarray(starts[(np.diff(shown, axis=1) > 0).all(axis=1)])
+
+
+def middle_times(
+    info: VideoInfo, num_frames: int, fps: float | None = None
+) -> tuple[float, ...] | None:
+    """Times of the clip in the middle of a video, without a draw and without a repeated frame.
+
+    Args:
+        info: times and rate of the video's frames.
+        num_frames: F.
+        fps: frames per second of the clip; None takes frames that follow one another.
+
+    Returns:
+        F times in seconds since the video's first frame; None if it has no such clip.
+    """
+    times = np.asarray(info.times)
+    if fps is None:
+        spare = len(times) - num_frames
+        first = spare // 2
+        return tuple(times[first : first + num_frames].tolist()) if spare >= 0 else None
+    starts = _starts(times, np.full_like(times, info.duration), fps, num_frames)
+    if not len(starts):
+        return None
+    start = float(starts[(len(starts) - 1) // 2])
+    return tuple(start + index / fps for index in range(num_frames))
 
 
 def read_clip(clip: Clip) -> Tensor:

@@ -31,12 +31,21 @@ class ClipIndex:
     skipped: dict[str, str]
 
 
-def index_clips(videos: str | Path | Sequence[str | Path], settings: ClipSettings) -> ClipIndex:
+def index_clips(
+    videos: str | Path | Sequence[str | Path],
+    settings: ClipSettings,
+    allow_outside: bool = False,
+) -> ClipIndex:
     """Reads the clips of lists of clips, and draws clips of every other video named.
 
     A list (see `movideo.video.clip_lists.clip_list`) says which clips to take; what else is named
     (see `find_videos`) is opened, with a progress bar. A video that cannot be used, or whose
     content came before, is skipped; a warning at the end lists them all.
+
+    Args:
+        videos: as for `find_videos`.
+        settings: how clips are drawn.
+        allow_outside: let lists name videos that do not lie below their own folder.
 
     Raises:
         UserError: a list is in Parquet and pyarrow is missing.
@@ -45,15 +54,16 @@ def index_clips(videos: str | Path | Sequence[str | Path], settings: ClipSetting
     """
     named = [Path(name) for name in ([videos] if isinstance(videos, str | Path) else videos)]
     lists = [path for path in named if path.is_file() and is_clip_list(path)]
-    index = ClipIndex([clip for path in lists for clip in _listed(path, settings)], {})
+    listed = [clip for path in lists for clip in _listed(path, settings, allow_outside)]
+    index = ClipIndex(listed, {})
     others = [path for path in named if path not in lists]
     if others or not lists:
-        _draw_all(others, settings, index)
+        _draw_all(find_videos(others, allow_outside), settings, index)
     return index
 
 
-def _listed(path: Path, settings: ClipSettings) -> list[Clip]:
-    clips = read_clip_list(path)
+def _listed(path: Path, settings: ClipSettings, allow_outside: bool) -> list[Clip]:
+    clips = read_clip_list(path, allow_outside)
     wanted = settings.num_frames, tuple(settings.size), settings.key_frame
     for clip in clips:
         given = clip.num_frames, clip.size, clip.key_index
@@ -67,9 +77,8 @@ def _listed(path: Path, settings: ClipSettings) -> list[Clip]:
     return clips
 
 
-def _draw_all(videos: Sequence[Path], settings: ClipSettings, index: ClipIndex) -> None:
+def _draw_all(paths: Sequence[Path], settings: ClipSettings, index: ClipIndex) -> None:
     """Adds clips of videos whose content is not in the index yet."""
-    paths = find_videos(videos)
     seen = {clip.content_hash: Path(clip.video) for clip in index.clips}
     for path in tqdm(paths, desc="reading videos", unit="video", delay=2):
         try:

@@ -4,8 +4,10 @@ Times are seconds since the first frame shown, taken from the file's presentatio
 constant rate, variable rate, B-frames, start offsets and edit lists are all one case.
 """
 
+import warnings
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from movideo.video.decoding.container import (
+    LARGEST,
     TOLERANCE,
     DamagedError,
     Deadline,
@@ -33,8 +36,12 @@ __all__ = [
     "probe",
     "read_frames",
     "read_image",
+    "read_image_pixels",
     "read_pixels",
 ]
+
+_FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
+"""No others: Pillow gives some, such as EPS, to programs that execute them."""
 
 
 def read_frames(
@@ -136,21 +143,41 @@ def _end(time: float, frame: VideoFrame) -> float:
     return time + max(float((frame.duration or 0) * frame.time_base), TOLERANCE)
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """A picture whose head alone has been read, of a size that can be decoded."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused here, if at all
+        with Image.open(path, formats=_FORMATS) as image:
+            if image.width * image.height > LARGEST:
+                raise Image.DecompressionBombError
+            yield image
+
+
 def read_image(path: str | Path, size: tuple[int, int] | None = None) -> Tensor:
+    """`read_image_pixels`, as `(3, H, W)` RGB in [-1, 1], float32."""
+    return to_float(read_image_pixels(path, size))
+
+
+def read_image_pixels(path: str | Path, size: tuple[int, int] | None = None) -> Tensor:
     """Reads a still picture upright (by its EXIF tag), resized and cropped as by `read_frames`.
 
+    PNG, JPEG, WebP, TIFF, BMP and GIF are read, whatever the file's suffix.
+
     Returns:
-        `(3, H, W)` RGB in [-1, 1], float32.
+        `(3, H, W)` RGB bytes.
 
     Raises:
-        VideoError: the file is missing or is not a picture.
+        VideoError: the file is missing, is no picture of these kinds, or has more than 2^27 pixels.
     """
     path = Path(path)
     if not path.is_file():
         raise VideoError(f"{path}: no such file; check the path")
     try:
-        with Image.open(path) as image:
+        with _opened(path) as image:
             upright = ImageOps.exif_transpose(image).convert("RGB")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise VideoError(f"{path}: over {LARGEST:,} pixels; give a smaller picture") from error
+    except (OSError, SyntaxError, ValueError) as error:
         raise VideoError(f"{path}: not an image, or damaged; give a PNG or JPEG file") from error
-    return to_float(fit(torch.from_numpy(np.array(upright)).permute(2, 0, 1), size))
+    return fit(torch.from_numpy(np.array(upright)).permute(2, 0, 1), size)

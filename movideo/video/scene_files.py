@@ -13,6 +13,7 @@ import torch
 from tqdm import tqdm
 
 from movideo.errors import UserError
+from movideo.inside import inside
 from movideo.video.clips import Clip, ClipSettings, content_hash, draw_clips
 from movideo.video.labels.shards import (
     ClipLabels,
@@ -78,9 +79,10 @@ def write_scenes(folder: str | Path, settings: SceneSettings) -> Path:
         The folder.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder cannot be written, or its labels are a link out of it.
     """
     folder = Path(folder)
+    inside(folder, LABELS)
     shards = [
         range(i, min(i + SHARD_SIZE, settings.count)) for i in range(0, settings.count, SHARD_SIZE)
     ]

@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from movideo.video.clip_lists.clip_list import is_clip_list, listed_videos
+from movideo.inside import is_inside
+from movideo.video.clip_lists.clip_list import OUTSIDE, is_clip_list, listed_videos
 from movideo.video.read import VideoError
 
 SUFFIXES = frozenset(
@@ -33,7 +34,9 @@ SUFFIXES = frozenset(
 _logger = logging.getLogger(__name__)
 
 
-def find_videos(videos: str | Path | Sequence[str | Path]) -> list[Path]:
+def find_videos(
+    videos: str | Path | Sequence[str | Path], allow_outside: bool = False
+) -> list[Path]:
     """Lists the video files that `videos` names, each once, in a stable order.
 
     Args:
@@ -42,15 +45,18 @@ def find_videos(videos: str | Path | Sequence[str | Path]) -> list[Path]:
             (the column `video`, else the first one) or `.jsonl` (the key `video`); relative paths
             in it start at the list's own folder. Of a list of clips (see
             `movideo.video.clip_lists.clip_list`), the videos of its usable rows.
+        allow_outside: let lists name videos that do not lie below their own folder.
 
     Raises:
         VideoError: something named does not exist, a folder or list holds no video, or a list
-            cannot be understood.
+            cannot be understood or names what is not allowed.
     """
-    return list(dict.fromkeys(walk_videos(videos)))
+    return list(dict.fromkeys(walk_videos(videos, allow_outside)))
 
 
-def walk_videos(videos: str | Path | Sequence[str | Path]) -> Iterator[Path]:
+def walk_videos(
+    videos: str | Path | Sequence[str | Path], allow_outside: bool = False
+) -> Iterator[Path]:
     """`find_videos` while the folders are being searched: the same order, maybe with repetitions.
 
     Raises:
@@ -60,18 +66,18 @@ def walk_videos(videos: str | Path | Sequence[str | Path]) -> Iterator[Path]:
     if not named:
         raise VideoError("no videos named; give a folder, a video or a list file")
     for name in named:
-        yield from _one(Path(name))
+        yield from _one(Path(name), allow_outside)
 
 
-def _one(path: Path) -> Iterator[Path]:
+def _one(path: Path, allow_outside: bool) -> Iterator[Path]:
     if path.is_dir():
         yield from _folder(path)
     elif not path.exists():
         raise VideoError(f"{path}: no such file or folder; check the path")
     elif is_clip_list(path):
-        yield from listed_videos(path)
+        yield from listed_videos(path, allow_outside)
     elif path.suffix.lower() in _READERS:
-        yield from _list(path)
+        yield from _list(path, allow_outside)
     else:
         yield path
 
@@ -104,20 +110,22 @@ def _walk(folder: Path) -> Iterator[Path]:
             yield path
 
 
-def _list(path: Path) -> Iterator[Path]:
+def _list(path: Path, allow_outside: bool) -> Iterator[Path]:
     found = False
     for line, entry in _READERS[path.suffix.lower()](path):
         found = True
-        yield _row(path, line, entry)
+        yield _row(path, line, entry, allow_outside)
     if not found:
         raise VideoError(f"{path}: the list names no video; put one a row")
 
 
-def _row(source: Path, line: int, entry: object) -> Path:
+def _row(source: Path, line: int, entry: object, allow_outside: bool) -> Path:
     """The video that line `line` of a list names."""
     if not isinstance(entry, str) or not entry.strip():
         raise VideoError(f"{source}:{line}: names no video; give a path there or remove the line")
     path = source.parent / entry.strip()  # an absolute entry replaces the folder
+    if not allow_outside and not is_inside(source.parent, path):
+        raise VideoError(f"{source}:{line}: {entry.strip()}; {OUTSIDE}")
     if not path.is_file():
         raise VideoError(f"{source}:{line}: no such file {entry.strip()}; mend or remove the line")
     return path

@@ -73,11 +73,17 @@ def _locked(path: Path, wait: bool = True) -> Iterator[None]:
         OSError: the file cannot be made, or, without `wait`, another process holds it.
     """
     while True:
-        with open(path, "ab") as file, _lock(file.fileno(), wait):
+        if path.is_symlink():  # another's, maybe: what is written shall not land where it leads
+            path.unlink(missing_ok=True)
+        with open(path, "ab", opener=_no_link) as file, _lock(file.fileno(), wait):
             # Who held it before may have renamed or removed the file that was opened here.
             if _is_at(path, file.fileno()):
                 yield
                 return
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
 
 
 @contextmanager

@@ -4,7 +4,14 @@ import os
 import numpy as np
 import pytest
 
-from movideo.video.clips import Clip, ClipSettings, content_hash, draw_clips, read_clip
+from movideo.video.clips import (
+    Clip,
+    ClipSettings,
+    content_hash,
+    draw_clips,
+    middle_times,
+    read_clip,
+)
 from movideo.video.read import VideoError, VideoInfo, probe
 from tests.video.files import numbered_frame, read_number, write_frames, write_numbered
 
@@ -238,3 +245,22 @@ def test_read_clip_never_repeats_a_frame(tmp_path):
     path = write_frames(tmp_path / "a.mp4", [numbered_frame(n) for n in stamps], stamps, 1)
     with pytest.raises(VideoError, match="4 distinct frames where 6 are needed"):
         read_clip(Clip(str(path), "ab", 0.0, 1.0, 6, (64, 64), 3))
+
+
+def test_the_clip_in_the_middle_is_not_drawn():
+    # 10 frames at 10 fps: 4 that follow one another leave 6; at 5 fps they span 7 and leave 4.
+    info = constant(10, 10)
+    assert middle_times(info, 4) == pytest.approx((0.3, 0.4, 0.5, 0.6))
+    assert middle_times(info, 4, 5.0) == pytest.approx((0.1, 0.3, 0.5, 0.7))
+    assert middle_times(info, 10) == middle_times(info, 10, 10.0) == pytest.approx(info.times)
+
+
+def test_no_clip_in_the_middle_would_repeat_a_frame():
+    info = constant(10, 10)
+    assert middle_times(info, 11) is None
+    assert middle_times(info, 6, 5.0) is None  # they would span 11 frames
+    assert middle_times(info, 2, 15.0) is None
+    # Of frames that come unevenly the ones after one another, but at a rate only distinct ones.
+    uneven = video((0.0, 0.1, 0.5, 0.6, 0.7))
+    assert middle_times(uneven, 3) == (0.1, 0.5, 0.6)
+    assert middle_times(uneven, 3, 10.0) == pytest.approx((0.5, 0.6, 0.7))

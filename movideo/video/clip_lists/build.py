@@ -38,11 +38,13 @@ class IndexCounts:
         videos: files looked at.
         clips: rows to use.
         left_out: number of other rows by the kind of their reason.
+        outside: rows to use whose video is not below the list's folder.
     """
 
     videos: int = 0
     clips: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+    outside: int = 0
 
 
 def build_index(
@@ -50,6 +52,7 @@ def build_index(
     out: str | Path,
     settings: IndexSettings,
     workers: int | None = None,
+    allow_outside: bool = False,
 ) -> IndexCounts:
     """Writes a list of the clips of all videos named, with a progress bar.
 
@@ -61,6 +64,7 @@ def build_index(
         out: the list, in the format its suffix names; must not exist.
         settings: what clips are drawn and which of them are flagged.
         workers: processes; by default as many as there are cores for this one.
+        allow_outside: as for `movideo.video.find_videos`.
 
     Raises:
         UserError: a package is missing, or the list exists or cannot be written.
@@ -73,7 +77,8 @@ def build_index(
         raise UserError(f"{out}: exists already; name another list or move this one away")
     about = {"version": VERSION, **asdict(settings)}
     with Journal(out.with_name(f".{out.name}.journal"), about) as journal:
-        order = _describe_all(videos, settings, workers or _cores(), journal)
+        walk = walk_videos(videos, allow_outside)
+        order = _describe_all(walk, settings, workers or _cores(), journal)
         counts = IndexCounts(videos=len(order))
         write_clip_list(out, _counted(_rows(order, journal, out), counts))
         journal.remove()
@@ -86,7 +91,7 @@ def _cores() -> int:
 
 
 def _describe_all(
-    videos: str | Path | Sequence[str | Path],
+    videos: Iterator[Path],
     settings: IndexSettings,
     workers: int,
     journal: Journal,
@@ -104,13 +109,13 @@ def _describe_all(
 
 
 def _unknown(
-    videos: str | Path | Sequence[str | Path],
+    videos: Iterator[Path],
     order: dict[str, Stamp],
     journal: Journal,
     bar: tqdm[Any],
 ) -> Iterator[str]:
     """The videos that the journal does not know; all that the walk comes to go into `order`."""
-    for name in walk_videos(videos):
+    for name in videos:
         path = os.path.abspath(name)
         if path in order:
             continue
@@ -153,6 +158,7 @@ def _counted(rows: Iterator[ListRow], counts: IndexCounts) -> Iterator[ListRow]:
     for row in rows:
         if row.reason is None:
             counts.clips += 1
+            counts.outside += os.path.isabs(row.video)
         else:
             counts.left_out[short_reason(row.reason)] += 1
         yield row

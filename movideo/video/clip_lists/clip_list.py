@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import get_args, get_type_hints
 
+from movideo.inside import first_outside
 from movideo.video.clip_lists.cells import Cells
 from movideo.video.clip_lists.formats import (
     PARQUET,
@@ -26,6 +27,7 @@ from movideo.video.clips import Clip
 from movideo.video.read import TOLERANCE, VideoError
 
 VERSION = 1
+OUTSIDE = "not below the list's own folder: move the list, or pass allow_outside if you trust it"
 
 _HASH = re.compile("[0-9a-f]{64}")
 _logger = logging.getLogger(__name__)
@@ -110,24 +112,28 @@ def is_clip_list(path: Path) -> bool:
     return suffix == PARQUET or (suffix in SUFFIXES and "start" in column_names(path))
 
 
-def listed_videos(path: Path) -> Iterator[Path]:
+def listed_videos(path: Path, allow_outside: bool = False) -> Iterator[Path]:
     """The videos of a list's usable rows, with repetitions.
 
     Raises:
         VideoError: see `read_clip_list`.
     """
-    return (Path(clip.video) for clip in read_clip_list(path))
+    return (Path(clip.video) for clip in read_clip_list(path, allow_outside))
 
 
-def read_clip_list(path: str | Path) -> list[Clip]:
+def read_clip_list(path: str | Path, allow_outside: bool = False) -> list[Clip]:
     """Reads the clips of a list, in its order, but for rows with a `reason`: these are counted.
 
     No video is opened.
 
+    Args:
+        path: the list.
+        allow_outside: let it name videos that do not lie below its own folder.
+
     Raises:
         UserError: pyarrow is missing for Parquet.
         VideoError: the list cannot be read, a row is wrong (with its place and column), names a
-            file that does not exist, or no row is left.
+            file that does not exist or is not allowed, or no row is left.
     """
     path = Path(path)
     _check_columns(path)
@@ -142,6 +148,8 @@ def read_clip_list(path: str | Path) -> list[Clip]:
         else:
             clips.append(_clip(cells, os.path.dirname(path)))
             places.setdefault(clips[-1].video, place)
+    if not allow_outside:
+        _check_inside(path, places)
     _check_files(places)
     _report(path, len(clips), left_out)
     return clips
@@ -159,6 +167,12 @@ def _check_columns(path: Path) -> None:
         raise VideoError(
             f"{path}: no column {missing[0]}; a list of clips needs {', '.join(_OF_THE_CLIP)}"
         )
+
+
+def _check_inside(path: Path, places: dict[str, str]) -> None:
+    outside = first_outside(path.parent, places)
+    if outside is not None:
+        raise VideoError(f"{places[str(outside)]}: video {outside}; {OUTSIDE}")
 
 
 def _check_files(places: dict[str, str]) -> None:

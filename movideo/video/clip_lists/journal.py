@@ -38,6 +38,8 @@ class Journal:
         self._places: dict[str, tuple[Stamp, int]] = {}
 
     def __enter__(self) -> Self:
+        if self._path.is_symlink():  # another's, maybe: it would be written over where it leads
+            self._path.unlink()
         if self._path.exists():
             self._file = open(self._path, "r+b")
             self._load(self._file)

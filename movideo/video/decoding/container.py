@@ -28,11 +28,26 @@ DEADLINE = 120.0
 TOLERANCE = 1.001e-3
 """Seconds by which a frame may come late: Matroska and Flash round every time to a millisecond."""
 
-_LARGEST = {"max_pixels": str(2**27)}
-"""Largest frame decoded, 16384 x 8192 pixels: a head may claim any size, and memory is finite."""
+LARGEST = 2**27
+"""Pixels of the largest picture decoded, 16384 x 8192: a head may claim any, memory is finite."""
 
-_OPTIONS = {"protocol_whitelist": "file", **_LARGEST}
-"""Files only: a playlist that calls itself .mp4 must not reach for the network."""
+_LARGEST = {"max_pixels": str(LARGEST)}
+
+_CONTAINERS = (
+    *("mov", "matroska", "webm", "avi", "flv", "ogg", "asf", "mxf", "nut", "ivf", "gif", "wtv"),
+    *("mpeg", "mpegts", "mpegvideo", "m4v", "h264", "hevc", "dv", "rm", "yuv4mpegpipe", "apng"),
+    # No videos, but what they are is told then.
+    *("png_pipe", "jpeg_pipe", "webp_pipe", "bmp_pipe", "tiff_pipe"),
+    *("aac", "mp3", "wav", "flac", "srt", "ass", "webvtt"),
+)
+"""What holds a video itself: a playlist would have other files read, wherever they are."""
+
+_OPTIONS = {
+    "protocol_whitelist": "file",
+    "format_whitelist": ",".join(_CONTAINERS),
+    **_LARGEST,
+}
+"""Files only: none shall make the program reach for the network."""
 
 
 class VideoError(UserError):
@@ -104,6 +119,19 @@ class VideoFile:
                 the decoder still holds is lost: a frame that belongs before it may be missing.
             VideoError: the deadline has passed.
         """
+        if self.may_be_packed:
+            return _stamped_in_order(self._decoded())
+        return self._decoded(is_unwanted)
+
+    @property
+    def may_be_packed(self) -> bool:
+        """Whether packets may hold two frames, as those of XviD and DivX with B-frames do."""
+        is_avi = self.container.format.name == "avi"
+        return is_avi and self.stream.codec_context.name == "mpeg4"
+
+    def _decoded(
+        self, is_unwanted: Callable[[Packet[VideoStream]], bool] | None = None
+    ) -> Generator[VideoFrame]:
         try:
             for packet in self.container.demux(self.stream):
                 self.deadline.check()
@@ -113,6 +141,27 @@ class VideoFile:
         except av.FFmpegError as error:
             self.deadline.check()  # a read cut off at the deadline is an error like any other
             raise DamagedError(f"{self.path}: damaged ({_what(error)}); fetch it again") from error
+
+
+def _stamped_in_order(frames: Iterator[VideoFrame]) -> Generator[VideoFrame]:
+    """Frames in the order shown, with ascending time stamps.
+
+    Where packets hold a P- and a B-frame and the next one is a filler, the P-frame shown after
+    the B-frame has the earlier packet's time, and the B-frame the filler's: the two are exchanged.
+    """
+    held: VideoFrame | None = None
+    try:
+        for frame in frames:
+            if held is not None:
+                held.pts, frame.pts = sorted((stamp_of(held), stamp_of(frame)))
+                yield held
+            held = frame
+    except DamagedError:
+        if held is not None:
+            yield held
+        raise
+    if held is not None:
+        yield held
 
 
 @contextmanager

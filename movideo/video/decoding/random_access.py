@@ -91,6 +91,8 @@ def _may_skip_ahead(video: VideoFile, start: int, time: float) -> bool:
     """Whether a key frame may lie between the first frame and `time`."""
     if time <= TOLERANCE or video.container.format.name in _UNSEARCHABLE:
         return False
+    if video.may_be_packed:  # after a seek the first frame's time could not be told
+        return False
     index = video.stream.index_entries
     is_complete = 0 < video.stream.frames <= len(index)
     return not is_complete or index.search_timestamp(_stamp_at(video, start, time)) > 0

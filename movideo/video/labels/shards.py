@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from movideo.errors import UserError
+from movideo.inside import inside
 from movideo.video.clips import Clip
 from movideo.video.write import whole_file
 
@@ -30,6 +32,8 @@ READABLE_VERSIONS = (1, FORMAT_VERSION)  # the first had no checksum
 SUFFIX = ".safetensors"
 METADATA_KEY = "movideo_labels"
 CHECKSUM = "sha256"
+
+_KEY = re.compile("[0-9a-f]{64}")
 
 
 class DamagedShard(UserError):
@@ -157,9 +161,13 @@ def _checksum(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str:
 
 
 def find_shards(directory: str | Path) -> Iterator[Path]:
-    """The shards in a folder by name, none if it does not exist; hidden files are being written."""
+    """The shards in a folder by name, none if it does not exist; hidden files are being written.
+
+    Raises:
+        UserError: one is a link out of the folder.
+    """
     paths = sorted(Path(directory).glob(f"*{SUFFIX}"))
-    return (path for path in paths if not path.name.startswith("."))
+    return (inside(directory, path.name) for path in paths if not path.name.startswith("."))
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -181,7 +189,22 @@ def read_header(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: shard format {version}, this movideo reads {FORMAT_VERSION}; remove the file"
         )
+    if not _is_header(header):
+        raise corrupt(path, "its header is none")
     return header
+
+
+def _is_header(header: dict[str, Any]) -> bool:
+    """Whether the parts that the program relies on are what `write_shard` makes them."""
+    rows, failed, grid = (header.get(name) for name in ("rows", "failed", "grid"))
+    return (
+        isinstance(header.get("estimators"), dict)
+        and isinstance(rows, list)
+        and all(isinstance(row, dict) and _KEY.fullmatch(str(row.get("key"))) for row in rows)
+        and isinstance(failed, dict)
+        and all(isinstance(reason, str) for reason in failed.values())
+        and (grid is None or (isinstance(grid, list) and [*map(type, grid)] == [int, int]))
+    )
 
 
 def verify_shard(path: Path) -> dict[str, Any]:

@@ -97,7 +97,11 @@ class RowStore(Generic[AnyRow]):
             UserError: the clip has no row, or its shard cannot be read.
         """
         shard, row = self._place(clip)
-        return self._mapped(self._shards[shard]).mapped(lambda stacked: stacked[row])
+        path = self._shards[shard]
+        try:
+            return self._mapped(path).mapped(lambda stacked: stacked[row])
+        except IndexError as error:
+            raise corrupt(Path(path), "it has fewer rows than it names") from error
 
     def get(self, clip: Clip) -> AnyRow:
         """The same in float32."""
