@@ -21,6 +21,7 @@ TOOLS = {
     "precompute": "estimate depth and flow labels of videos",
     "generate": "make a video from an image",
     "export": "turn stage checkpoints into one model folder",
+    "compare": "put reports of tests side by side",
     "doctor": "show what is installed, and which weights a config needs and lacks",
 }
 INTERRUPTED = 130  # as shells report a program that Ctrl-C ended
@@ -102,6 +103,10 @@ def _run_tool(name: str, arguments: list[str]) -> None:
         from movideo.cli.doctor import run_doctor
 
         return run_doctor(arguments)
+    if name == "compare":
+        from movideo.cli.compare import run_compare
+
+        return run_compare(arguments)
     from movideo.cli.parser import UserArgumentParser
 
     module = "movideo.cli.index" if name == "index" else "movideo.cli.tools"
