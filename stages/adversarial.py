@@ -100,6 +100,7 @@ class AdversarialStage(Stage):
         with self.toggled_optimizer(network):
             decoded, loss = self._descend(parts, active)
             network.step()  # the one step of the two that Lightning counts
+            self.update_average()
             network.zero_grad()
         if active:
             with self.toggled_optimizer(discriminators):
@@ -109,8 +110,6 @@ class AdversarialStage(Stage):
                 discriminators.zero_grad()
         for scheduler in self._schedulers():
             scheduler.step()
-        if self.average is not None:
-            self.average.update(self.averaged_parameters())
         return loss
 
     def _descend(self, parts: list[ClipBatch], active: list[str]) -> tuple[list[Tensor], Tensor]:
@@ -138,13 +137,13 @@ class AdversarialStage(Stage):
         """Gradients of the discriminators' own losses."""
         log = Mean()
         for part, video in zip(parts, decoded, strict=True):
-            losses = {
-                name: self._adversarial[name].discriminator_loss(video, part["video"])
-                for name in active
+            verdicts = {
+                name: self._adversarial[name].judge(video, part["video"]) for name in active
             }
             share = _share(part, parts)
-            self.manual_backward(torch.stack(list(losses.values())).sum() * share)
-            log.add(losses, share)
+            self.manual_backward(torch.stack([v.loss for v in verdicts.values()]).sum() * share)
+            for name, verdict in verdicts.items():
+                log.add({f"{k}_{name}": v for k, v in verdict._asdict().items()}, share)
         self.log_dict({f"train/discriminator_{name}": value for name, value in log.items()})
 
     def terms(self, batch: ClipBatch, active: Iterable[str]) -> Terms:

@@ -25,7 +25,9 @@ from movideo.checkpoint import (
 from movideo.errors import UserError
 from movideo.model_folder import starting_point
 from movideo.models.pretrained import PretrainedModule
+from movideo.video.batch import ClipBatch
 from stages.ema import WeightAverage
+from stages.randomness import seed_torch
 from stages.schedules import WarmupCosine
 
 ParameterGroups = list[tuple[Iterator[nn.Parameter], float]]
@@ -71,6 +73,7 @@ class Stage(L.LightningModule):
         self.allow_random = allow_random
         self.allow_other_parts = allow_other_parts
         self._frozen: tuple[str, ...] = ()
+        self._torch_seed = 0
         self.register_state_dict_post_hook(_drop_frozen)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_ignore_frozen)  # type: ignore[no-untyped-call]
 
@@ -122,6 +125,7 @@ class Stage(L.LightningModule):
 
     def on_fit_start(self) -> None:
         """Tells the data which frozen parts training sees its clips through."""
+        self._torch_seed = torch.initial_seed()
         data: Any = getattr(self.trainer, "datamodule", None)
         if hasattr(data, "serve_encodings"):
             data.serve_encodings({n: getattr(self, n) for n in self.encoders if n in self._frozen})
@@ -148,6 +152,10 @@ class Stage(L.LightningModule):
 
     # ----------------------------------------------------------------------------------- training
 
+    def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
+        """Makes what draws from torch's own generators, as dropout does, depend on the step."""
+        seed_torch(self.trainer, self._torch_seed, batch_idx)
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimiser; every group has its own multiple of the rate."""
         optimizer = grouped_optimizer(self.make_optimizer, self.parameter_groups())
@@ -162,8 +170,13 @@ class Stage(L.LightningModule):
         Here and not when the batch ends: callbacks that save checkpoints run before that.
         """
         super().optimizer_step(*args, **kwargs)
-        if self.average is not None:
-            self.average.update(self.averaged_parameters())
+        self.update_average()
+
+    def update_average(self) -> None:
+        """Takes in the weights after a step; one without gradients was none."""
+        parameters = self.averaged_parameters()
+        if self.average is not None and any(p.grad is not None for p in parameters.values()):
+            self.average.update(parameters)
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
@@ -201,11 +214,14 @@ class Stage(L.LightningModule):
         """Takes weights and average back.
 
         Raises:
-            UserError: the checkpoint is another stage's, was trained over other frozen parts, or
-                its weights do not fit.
+            UserError: the checkpoint is another stage's or not that of the other processes, was
+                trained over other frozen parts, or its weights do not fit.
         """
         path = str(self.trainer.ckpt_path)
         check(checkpoint, path, type(self).__name__)
+        step = checkpoint["global_step"]
+        if self.trainer.strategy.broadcast(step) != step:  # a shared disk that shows old files
+            raise UserError(f"{path}: other processes read another checkpoint; name one for all")
         self.check_parts(checkpoint["components"], path)
         load_strictly(self, checkpoint["state_dict"], path)  # Lightning's own would not explain
         if self.average is not None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
+from movideo.diffusion import SampleRandomness
 from movideo.losses import FramePerceptualLoss
 from movideo.metrics import PerceptualDistance
 from movideo.models import VideoAutoencoder
@@ -17,6 +18,7 @@ from movideo.video.batch import ClipBatch
 from movideo.video.contact_sheet import contact_sheet
 from stages.base import Stage
 from stages.perceptual_score import score_or_default
+from stages.randomness import training_randomness
 from stages.schedules import WarmupCosine
 
 VARIANCE_MOMENTUM = 0.98  # the latent's spread, over about the last fifty steps
@@ -34,6 +36,7 @@ class LatentAutoencoder(Stage):
         lr_scheduler: see `Stage`.
         init_from: see `Stage`.
         perceptual_score: what validation and tests measure with; random features by default.
+        seed: of the posterior's noise in training.
     """
 
     latent_variance: Tensor
@@ -47,11 +50,13 @@ class LatentAutoencoder(Stage):
         lr_scheduler: LRSchedulerCallable = WarmupCosine,
         init_from: str | None = None,
         perceptual_score: FramePerceptualLoss | None = None,
+        seed: int = 0,
     ) -> None:
         super().__init__(optimizer, lr_scheduler, ema_decay=None, init_from=init_from)
         self.autoencoder = autoencoder
         self.reconstruction = reconstruction or nn.L1Loss()
         self.kl_weight = kl_weight
+        self.seed = seed
         self.register_buffer("latent_variance", torch.tensor(float("nan")))
         self.metrics = MetricCollection(
             {
@@ -69,14 +74,18 @@ class LatentAutoencoder(Stage):
         """The autoencoder."""
         return {"autoencoder": self.autoencoder}
 
-    def _step(self, batch: ClipBatch, posterior_noise: bool) -> dict[str, Tensor]:
-        """The loss and its terms, keyed for the log."""
+    def _step(self, batch: ClipBatch, randomness: SampleRandomness | None) -> dict[str, Tensor]:
+        """The loss and its terms, keyed for the log; without randomness no posterior noise."""
         frames = batch["video"].flatten(0, 1)
         posterior = self.autoencoder.posterior(frames)
-        latents = posterior.sample() if posterior_noise else posterior.mode()
+        latents = posterior.mode()
+        if randomness is not None:
+            shape = (batch["video"].shape[1], *latents.shape[1:])
+            noise = randomness.noise(shape, device=self.device).flatten(0, 1)
+            latents = latents + posterior.std * noise
         pixel = self.reconstruction(self.autoencoder.model.decode(latents).sample, frames)
         kl = posterior.kl().mean()
-        if posterior_noise:
+        if randomness is not None:
             self._measure_scale(posterior.mode().detach())
         return {"loss": pixel + self.kl_weight * kl, "reconstruction": pixel, "kl": kl}
 
@@ -86,13 +95,14 @@ class LatentAutoencoder(Stage):
         # Ramped as the weight average is: an untrained encoder's spread is soon forgotten.
         momentum = min(VARIANCE_MOMENTUM, (1 + self.global_step) / (10 + self.global_step))
         known = self.latent_variance.isfinite()
-        self.latent_variance = variance.lerp(
-            torch.where(known, self.latent_variance, variance), momentum
-        )
+        measured = variance.lerp(torch.where(known, self.latent_variance, variance), momentum)
+        self.latent_variance = torch.where(variance.isfinite(), measured, self.latent_variance)
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
         """One step on every frame of the batch."""
-        terms = self._step(batch, posterior_noise=True)
+        size = len(batch["video"])
+        randomness = training_randomness(self.trainer, self.seed, size, batch_idx)
+        terms = self._step(batch, randomness)
         self.log_dict(
             {f"train/{name}": value.detach() for name, value in terms.items()}, prog_bar=True
         )
@@ -104,7 +114,7 @@ class LatentAutoencoder(Stage):
         Of the first batch also pictures.
         """
         size = len(batch["video"])
-        terms = self._step(batch, posterior_noise=False)
+        terms = self._step(batch, None)
         self.log_dict(
             {f"val/{name}": value for name, value in terms.items()}, batch_size=size, sync_dist=True
         )

@@ -33,5 +33,6 @@ def seed_torch(trainer: Trainer, seed: int, batch_idx: int) -> None:
         seed: the run's.
         batch_idx: its number in the epoch.
     """
-    place = f"torch/{trainer.global_step}/{batch_idx}/{trainer.global_rank}"
+    part = batch_idx % trainer.accumulate_grad_batches
+    place = f"torch/{trainer.global_step}/{part}/{trainer.global_rank}"
     torch.manual_seed(sample_generator(seed, place).initial_seed())

@@ -114,6 +114,23 @@ def test_shipped_configs_lack_nothing(movideo, name):
     assert done.code == 0, done.out
 
 
+def test_what_a_table_lacks(movideo, tmp_path):
+    done = movideo("doctor", "--config=eval/davis_i2v.yaml")
+    assert done.code == 1, done.err
+    rows = {line.split("  ")[0]: line for line in done.out.splitlines()}
+    for figure, file in (("FVD", "i3d_torchscript.pt"), ("FID", "weights-inception-2015-12-05")):
+        row = rows[f"model.figures {figure}"]
+        assert " NO " in row
+        assert str(tmp_path / "torch" / "checkpoints" / file) in row
+    assert "VGG16_Weights.IMAGENET1K_V1" in done.out
+    assert " yes " in rows["model.model"]
+    place = tmp_path / "torch" / "checkpoints" / "i3d_torchscript.pt"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"here")
+    again = movideo("doctor", "--config=eval/davis_i2v.yaml").out
+    assert next(line for line in again.splitlines() if " FVD " in line).count(" yes ") == 1
+
+
 def test_a_model_that_is_not_there_yet(movideo, tmp_path):
     done = movideo("doctor", "--config", "generation.yaml")
     assert done.code == 1

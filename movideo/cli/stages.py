@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import warnings
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import torch
@@ -14,16 +16,23 @@ from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-import stages  # noqa: F401  (`--model` knows its classes by their short names)
+import stages  # `--model` knows its classes by their short names
 from datamodules import VideoClipDataModule
 from movideo.checkpoint import Checkpoint
 from movideo.cli.configs import shipped_config, shipped_configs
 from movideo.cli.parser import StageArgumentParser, telling
+from movideo.cli.resume import AUTO, resolve_auto
+from movideo.cli.stage_report import stage_report
 from movideo.errors import UserError
+from movideo.evaluation.page import write_page
+from movideo.evaluation.provenance import Run
 from movideo.model_folder import starting_point
 from movideo.video.write import whole_file
+from stages.checkpoints import WholeCheckpointIO
+from stages.guards import NonFiniteGuard, StallGuard
 
-KEYWORDS = ("last", "best", "hpc", "registry")  # what `--ckpt_path` may be besides a file
+# What Lightning's `--ckpt_path` may be besides a file; `auto` is ours.
+KEYWORDS = ("last", "best", "hpc", "registry")
 TRAINED = ("unet", "decoder")  # parts that nothing but a checkpoint of the stage fills
 # What Lightning tells people who write code for it; nobody who runs the command can act on it.
 NOT_FOR_USERS = (
@@ -35,6 +44,7 @@ NOT_FOR_USERS = (
     r"The dirpath has changed from",
     r"Total length of `list` across ranks is zero",
     r"Detected call of `lr_scheduler.step\(\)` before",  # the discriminators' optimiser starts late
+    r"Using ModelCheckpoint with manual optimization",
 )
 
 
@@ -50,7 +60,9 @@ class MovideoCLI(LightningCLI):
         return parser
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Where a config may choose the data, lets it be clips of videos if none does."""
+        """Adds the guards, which no list of callbacks replaces, and a default data module."""
+        parser.add_lightning_class_args(NonFiniteGuard, "non_finite")
+        parser.add_lightning_class_args(StallGuard, "stall")
         if self.subclass_mode_data:
             kind = VideoClipDataModule
             parser.set_defaults({"data": {"class_path": f"{kind.__module__}.{kind.__name__}"}})
@@ -63,6 +75,10 @@ class MovideoCLI(LightningCLI):
         """
         super().parse_arguments(parser, args)
         config = self.config[self.config["subcommand"]]
+        if config.get("ckpt_path") == AUTO:
+            if self.config["subcommand"] != "fit":
+                raise UserError("ckpt_path: auto is for fit; name the checkpoint")
+            resolve_auto(config)
         stage = config["model"]["class_path"].rpartition(".")[2]
         parts = config["model"].get("init_args", {})
         started_from = parts.get("init_from")
@@ -78,6 +94,9 @@ class MovideoCLI(LightningCLI):
         if resumed_from is not None and resumed_from not in KEYWORDS:
             Checkpoint.read(resumed_from, stage)
 
+    def _parse_ckpt_path(self) -> None:
+        """Takes no settings from a checkpoint: Lightning would let it name classes to be built."""
+
     def instantiate_classes(self) -> None:
         """Builds model, data and trainer.
 
@@ -85,13 +104,33 @@ class MovideoCLI(LightningCLI):
             UserError: a part refuses its settings.
         """
         telling(super().instantiate_classes)
+        self.trainer.strategy.checkpoint_io = WholeCheckpointIO()
+
+    def before_test(self) -> None:
+        """Starts the clock."""
+        self._started = monotonic()
 
     def after_test(self) -> None:
-        """Writes the figures as `metrics.json` into the run's log folder."""
-        if self.trainer.is_global_zero and self.trainer.log_dir is not None:
-            figures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
-            with whole_file(Path(self.trainer.log_dir) / "metrics.json") as temporary:
-                temporary.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
+        """Writes the figures into the run's log folder: `metrics.json`, and a report with them."""
+        folder = self.trainer.log_dir  # all processes agree on it: each has to ask
+        if not self.trainer.is_global_zero or folder is None:
+            return
+        figures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        with whole_file(Path(folder) / "metrics.json") as temporary:
+            temporary.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
+        if not isinstance(self.model, stages.VideoEvaluation):  # which writes a fuller one itself
+            report = stage_report(
+                type(self.model).__name__,
+                self.config["test"].get("ckpt_path"),
+                self.datamodule.protocol(),
+                figures,
+                self.config["test"]["seed_everything"],
+                Run.ending_now(
+                    self.model.device, monotonic() - self._started, self.trainer.world_size
+                ),
+            )
+            report.write(folder)
+            write_page(report, folder)
 
 
 def run_stage(arguments: list[str]) -> None:
@@ -108,8 +147,8 @@ def run_stage(arguments: list[str]) -> None:
         "default_config_files": [str(shipped_config("base/trainer.yaml"))],
         "epilog": f"shipped configs: {' '.join(shipped_configs())}",
     }
-    # Stages learn from clips and are measured on them; only videos are made of other data too.
-    chooses_data = arguments[0] == "predict"
+    # Stages learn from clips; whole videos are made of other data too, and measured on it.
+    chooses_data = arguments[0] in ("test", "predict")
     try:
         MovideoCLI(
             LightningModule,
@@ -126,6 +165,21 @@ def run_stage(arguments: list[str]) -> None:
         )
     except MisconfigurationException as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        asked = re.search(r"tried to allocate [\d.]+ \w+", str(error), re.IGNORECASE)
+        raise UserError(
+            f"out of memory{f' ({asked[0]})' if asked else ''}; lower data.batch_size, "
+            "data.num_frames or data.size, or set model.unet.gradient_checkpointing to true "
+            "(stage 3: model.micro_batch_size to 1)"
+        ) from error
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    on_gpu = isinstance(error, torch.OutOfMemoryError)
+    # torch has no class for the memory of the machine
+    return on_gpu or isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def _quieten() -> None:

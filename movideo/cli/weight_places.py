@@ -10,6 +10,10 @@ from typing import Any
 
 from huggingface_hub import constants, try_to_load_from_cache
 
+from movideo.evaluation.extractors.base import cache_folder
+from movideo.evaluation.extractors.inception import FILE as INCEPTION_FILE
+from movideo.evaluation.extractors.inception import PUBLISHED as INCEPTION_PUBLISHED
+from movideo.evaluation.extractors.video import C3D_FILE, I3D_FILE
 from movideo.models.pretrained import EMBEDDED, WEIGHTS_FOLDER
 from movideo.weight_files import torch_cache_file, torchvision_weights
 
@@ -39,6 +43,16 @@ OWN_WEIGHTS = {
     "rivals": "movideo fit --config stage3.yaml",
     "model": "movideo export",
 }
+# Figures that look for a file where torch keeps weights, unless they are told another place.
+FIGURE_FILES = {
+    "FVD": (I3D_FILE, "as StyleGAN-V's authors published it", 51_235_320),
+    "I3D": (I3D_FILE, "as StyleGAN-V's authors published it", 51_235_320),
+    "FID": (INCEPTION_FILE, f"from https://{INCEPTION_PUBLISHED}", 95_600_000),
+    "InceptionV3": (INCEPTION_FILE, f"from https://{INCEPTION_PUBLISHED}", 95_600_000),
+    "InceptionScore": (C3D_FILE, "as StyleGAN-V's authors published it (give its sha256)", None),
+    "C3D": (C3D_FILE, "as StyleGAN-V's authors published it (give its sha256)", None),
+}
+CLIP_KINDS = ("ImageEncoder", "CLIPSIM", "FrameConsistency")
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
 
 
@@ -83,12 +97,20 @@ def needed_weights(config: Mapping[str, Any], option: str = "") -> Iterator[Need
         config: nested options; parts are `class_path` and `init_args`.
         option: the dotted name of `config` itself.
     """
-    arguments = config.get("init_args") if "class_path" in config else config
+    arguments = config.get("init_args", {}) if "class_path" in config else config
     if not isinstance(arguments, Mapping):
         return
-    if "class_path" in config and arguments.get("pretrained"):
-        kind = str(config["class_path"]).rpartition(".")[2]
+    kind = str(config.get("class_path", "")).rpartition(".")[2]
+    if kind and arguments.get("pretrained"):
         yield Need(option, arguments["pretrained"], pretrained_place(kind, arguments))
+    if kind in FIGURE_FILES and not arguments.get("classifier"):
+        file, fetch, size = FIGURE_FILES[kind]
+        path = Path(arguments.get("path") or cache_folder() / file)
+        yield Need(
+            f"{option} {kind}",
+            file,
+            _file(path, f"put {file}, {fetch}, into {path.parent}", size=size),
+        )
     for name, value in arguments.items():
         inner = f"{option}.{name}".removeprefix(".")
         if "class_path" in config and name in OWN_WEIGHTS and value:
@@ -97,6 +119,10 @@ def needed_weights(config: Mapping[str, Any], option: str = "") -> Iterator[Need
                 yield Need(f"{inner} {row}".strip(), str(place), _own_place(name, str(place)))
         elif isinstance(value, Mapping):
             yield from needed_weights(value, inner)
+        elif isinstance(value, list):
+            for part in value:
+                if isinstance(part, Mapping):
+                    yield from needed_weights(part, inner)
 
 
 def pretrained_place(kind: str, arguments: Mapping[str, Any]) -> Place:
@@ -118,7 +144,7 @@ def pretrained_place(kind: str, arguments: Mapping[str, Any]) -> Place:
     local = Path(name.removeprefix("local-dir:"))
     if local.exists() or name.startswith("local-dir:"):
         return _local(local / subfolder if subfolder else local, kind)
-    if kind == "ImageEncoder":
+    if kind in CLIP_KINDS:
         return _open_clip(name)
     if not _HUB_ID.fullmatch(name) or local.suffix in (".safetensors", ".pth", ".pt"):
         return Place(name, False, "put it there, or name another place")

@@ -1,5 +1,7 @@
 """The game between the decoder and a discriminator."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
@@ -24,6 +26,20 @@ def adaptive_ratio(reference: Tensor, adversarial: Tensor, maximum: float) -> Te
     pull = torch.linalg.vector_norm(reference.detach().float())
     push = torch.linalg.vector_norm(adversarial.detach().float())
     return torch.where(pull == 0, pull, pull / push).clamp(max=maximum)
+
+
+class Verdict(NamedTuple):
+    """What a discriminator makes of a batch, all scalars.
+
+    Attributes:
+        loss: its own loss, at least 0; 1 from a discriminator that says 0 to all.
+        real_accuracy: share of its logits for real videos that are above 0.
+        fake_accuracy: share of its logits for decoded videos that are below 0.
+    """
+
+    loss: Tensor
+    real_accuracy: Tensor
+    fake_accuracy: Tensor
 
 
 class AdversarialLoss(VideoLoss):
@@ -75,7 +91,7 @@ class AdversarialLoss(VideoLoss):
         return -self._logits(decoded).mean()
 
     @in_float32
-    def discriminator_loss(self, decoded: Tensor, truth: Tensor) -> Tensor:
+    def judge(self, decoded: Tensor, truth: Tensor) -> Verdict:
         """Compute the discriminator's part, `(relu(1 - D(truth)) + relu(1 + D(decoded))) / 2`.
 
         Args:
@@ -83,11 +99,11 @@ class AdversarialLoss(VideoLoss):
             truth: the same.
 
         Returns:
-            The mean over all logits, a scalar of at least 0; 1 from a discriminator that says 0.
+            The mean over all logits, and how many of them are on the right side.
         """
-        real = relu(1 - self._logits(truth.detach())).mean()
-        fake = relu(1 + self._logits(decoded.detach())).mean()
-        return (real + fake) / 2
+        real, fake = self._logits(truth.detach()), self._logits(decoded.detach())
+        loss = (relu(1 - real).mean() + relu(1 + fake).mean()) / 2
+        return Verdict(loss, (real > 0).float().mean(), (fake < 0).float().mean())
 
     def _logits(self, video: Tensor) -> Tensor:
         logits: Tensor = self.discriminator(video)

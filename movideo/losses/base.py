@@ -4,14 +4,14 @@ import functools
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from movideo.errors import UserError
 
-Comparison = Callable[[Any, Tensor, Tensor], Tensor]
+Result = TypeVar("Result")
 
 
 class VideoLoss(nn.Module, ABC):
@@ -60,11 +60,13 @@ class VideoLoss(nn.Module, ABC):
         return self.weight > 0 and step >= self.start_step
 
 
-def in_float32(compare: Comparison) -> Comparison:
+def in_float32(
+    compare: Callable[[Any, Tensor, Tensor], Result],
+) -> Callable[[Any, Tensor, Tensor], Result]:
     """Make a method that compares two videos compute in float32, out of autocast's reach."""
 
     @functools.wraps(compare)
-    def wrapped(self: Any, decoded: Tensor, truth: Tensor) -> Tensor:
+    def wrapped(self: Any, decoded: Tensor, truth: Tensor) -> Result:
         with torch.autocast(decoded.device.type, enabled=False):
             return compare(self, decoded.float(), truth.float())
 

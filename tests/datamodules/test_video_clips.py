@@ -9,6 +9,7 @@ from datamodules import VideoClipDataModule
 from datamodules.clip_dataset import ClipDataset, TrainingClips
 from datamodules.sampler import Place
 from movideo.errors import UserError
+from movideo.models.motion_space import MotionSpace
 from movideo.video.augment import Augmentation, HorizontalFlip, RandomZoom
 from movideo.video.batch import ClipBatch, to_clip_batch
 from movideo.video.clips import read_clip
@@ -126,7 +127,7 @@ def test_without_labels(make, folder):
     data = make(videos=str(folder), with_labels=False)
     assert set(batches(data)[0]) == {"video", "fps", "key_index", "name"}
     with pytest.raises(UserError, match="with_labels"):
-        data.label_statistics((8, 8))
+        data.label_statistics(MotionSpace((8, 8)))
 
 
 def test_a_single_video_has_no_validation_set(make, folder):

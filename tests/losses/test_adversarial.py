@@ -33,13 +33,15 @@ def test_hinge_losses_by_hand():
     assert loss(decoded, truth).item() == pytest.approx(-(-2 + 0.5) / 2)
     # real: 0.5 and 0 (beyond the margin); fake: 0 and 1.5
     expected = ((0.5 + 0) / 2 + (0 + 1.5) / 2) / 2
-    assert loss.discriminator_loss(decoded, truth).item() == pytest.approx(expected)
+    verdict = loss.judge(decoded, truth)
+    assert verdict.loss.item() == pytest.approx(expected)
+    assert (verdict.real_accuracy.item(), verdict.fake_accuracy.item()) == (1, 0.5)
 
 
 def test_each_side_pulls_its_own_way():
     loss = AdversarialLoss(Scale(0.5))
     decoded, truth = flat(-0.2).requires_grad_(), flat(0.6).requires_grad_()
-    loss.discriminator_loss(decoded, truth).backward()
+    loss.judge(decoded, truth).loss.backward()
     assert decoded.grad is None
     assert truth.grad is None
     # inside the margins: (1 - 0.6 w + 1 - 0.2 w) / 2
@@ -58,10 +60,10 @@ def test_plays_against_the_patch_discriminator(dimensions):
     decoded, truth = torch.rand(1, 3, 3, 32, 32, requires_grad=True), torch.rand(1, 3, 3, 32, 32)
     with torch.autocast("cpu", torch.bfloat16):
         loss(decoded, truth).backward()
-        found = loss.discriminator_loss(decoded, truth)
+        found = loss.judge(decoded, truth).loss
     assert decoded.grad.abs().sum() > 0
     assert found.dtype == torch.float32
-    assert torch.equal(found, loss.discriminator_loss(decoded, truth))
+    assert torch.equal(found, loss.judge(decoded, truth).loss)
     # hardly any opinion before training: both margins are missed by 1
     assert found.item() == pytest.approx(1, abs=0.1)
 

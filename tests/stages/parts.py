@@ -18,6 +18,7 @@ from movideo.losses import (
     VideoPerceptualLoss,
 )
 from movideo.models import ImageEncoder, PatchDiscriminator, SpatioTemporalUNet, VideoAutoencoder
+from movideo.models.motion_space import MotionSpace
 
 FRAMES, SIZE, GRID = 3, (16, 16), (8, 8)
 AUTOENCODER = {
@@ -175,8 +176,8 @@ class ClipData(L.LightningDataModule):
 
     test_dataloader = val_dataloader
 
-    def label_statistics(self, grid: tuple[int, int]) -> LabelStatistics:
-        assert grid == GRID
+    def label_statistics(self, space: MotionSpace) -> LabelStatistics:
+        assert space.grid == GRID
         return STATISTICS
 
 

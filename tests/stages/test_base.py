@@ -15,6 +15,7 @@ from tests.stages.parts import (
     image_encoder,
     motion_parts,
     trainer,
+    unet,
     video_parts,
 )
 
@@ -60,6 +61,7 @@ def test_checkpoint_holds_what_parts_are_built_from_and_no_frozen_weights(traine
     assert content["format_version"] == FORMAT_VERSION
     assert content["stage"] == "LatentVideoDiffusion"
     parts = {"unet", "image_encoder", "noise_scheduler", "autoencoder", "motion_space"}
+    parts |= {"condition_transform"}
     assert set(content["components"]) == parts
     assert content["ema_updates"] == 3
     assert set(content["ema"]) == {f"unet.{name}" for name, _ in stage.unet.named_parameters()}
@@ -91,12 +93,39 @@ def test_resuming_continues_as_if_never_stopped(trained, tmp_path):
     _, _, first, path = trained
     whole = LatentVideoDiffusion(**video_parts())
     expected, _ = fit(whole, tmp_path, 6)
-    resumed = LatentVideoDiffusion(**video_parts(unet=copy.deepcopy(trained[0].unet)))
+    resumed = LatentVideoDiffusion(**video_parts(unet=unet(4, extra=6, seed=9)))
     rest, _ = fit(resumed, tmp_path, 6, ckpt_path=path)
     assert first + rest == expected  # to the bit: same draws, same arithmetic
     assert resumed.average.updates == whole.average.updates == 6
+    raw = dict(resumed.named_parameters())
     for name, value in whole.average.tensors.items():
         assert torch.equal(resumed.average.tensors[name], value)
+        assert torch.equal(raw[name], whole.get_parameter(name))
+    assert any(not torch.equal(raw[name], value) for name, value in whole.average.tensors.items())
+
+
+def test_dropout_goes_on_as_if_never_stopped(tmp_path):
+    """It draws from torch's own generator, which no checkpoint holds."""
+
+    class Dropping(LatentVideoDiffusion):
+        def target(self, batch):
+            return torch.nn.functional.dropout(super().target(batch), training=self.training)
+
+    def run(steps, checkpoint=None):
+        torch.manual_seed(0)  # as the command does
+        return fit(Dropping(**video_parts()), tmp_path, steps, ckpt_path=checkpoint)
+
+    whole, _ = run(4)
+    first, path = run(2)
+    rest, _ = run(4, path)
+    assert first + rest == whole
+
+
+def test_the_average_takes_one_step_of_accumulated_batches(tmp_path):
+    stage = LatentVideoDiffusion(**video_parts())
+    runner = trainer(tmp_path, 2, accumulate_grad_batches=2)
+    runner.fit(stage, datamodule=ClipData())
+    assert stage.average.updates == runner.global_step == 2
 
 
 def test_checkpoint_callback_sees_the_average_of_its_step(tmp_path):

@@ -1,0 +1,51 @@
+"""The report of a stage's own test: its means, without intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from movideo.evaluation.figure import Protocol
+from movideo.evaluation.methods import Settings
+from movideo.evaluation.provenance import Run, Software
+from movideo.evaluation.report import FigureInfo, Measured, Report, ReportRow
+from movideo.video.clips import content_hash
+
+
+def stage_report(
+    stage: str,
+    checkpoint: str | None,
+    data: Protocol,
+    figures: Mapping[str, float],
+    seed: int,
+    run: Run,
+) -> Report:
+    """A row for each decoder of stage 3, one for any other stage.
+
+    Args:
+        stage: the LightningModule's class name.
+        checkpoint: what was tested, if it came from one.
+        data: protocol of the clips.
+        figures: as they are logged, `test/FIGURE` or `test/ROW/FIGURE`.
+        seed: of the run.
+        run: time and place.
+    """
+    settings: Settings = {"stage": stage, "checkpoint": checkpoint}
+    if checkpoint is not None and Path(checkpoint).is_file():
+        settings["weights"] = content_hash(checkpoint)
+    rows: dict[str, dict[str, Measured]] = {}
+    for name, value in figures.items():
+        row, _, figure = name.removeprefix("test/").rpartition("/")
+        measured = Measured(value, None, int(data["samples"]), None)
+        rows.setdefault(row or stage, {})[figure] = measured
+    return Report(
+        table=None,
+        data=data,
+        seed=seed,
+        figures={n: FigureInfo("", None, False, {}) for cells in rows.values() for n in cells},
+        rows={title: ReportRow(settings, cells) for title, cells in rows.items()},
+        not_computed={},
+        pictures=None,
+        software=Software.here(),
+        run=run,
+    )

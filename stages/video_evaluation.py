@@ -1,0 +1,198 @@
+"""Several ways to make videos, measured side by side: test only."""
+
+from __future__ import annotations
+
+from collections import Counter
+from copy import deepcopy
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import lightning as L
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor, distributed, nn
+
+from movideo.errors import UserError
+from movideo.estimators import DepthEstimator, DISFlow, FlowEstimator, ParallaxDepth
+from movideo.evaluation import Figure, Method, MethodUnavailable
+from movideo.evaluation.figure import Protocol, clip_ids
+from movideo.evaluation.making import SampleMaker
+from movideo.evaluation.page import write_page
+from movideo.evaluation.pictures import Pictures, choose, clip_sheet, picture_path
+from movideo.evaluation.provenance import Run, Software
+from movideo.evaluation.published import published_table
+from movideo.evaluation.report import FigureInfo, Measured, Report, ReportRow
+from movideo.evaluation.samples import SampleFolder, folder_name
+from movideo.models.pretrained import EMBEDDED
+from movideo.text_to_image import TextToImage
+from movideo.video.batch import EvaluationBatch
+from movideo.video.write import write_image
+
+
+class VideoEvaluation(L.LightningModule):
+    """Has every method make a video of every sample, and reports what they are worth.
+
+    Videos are kept in `out/samples`: a run that was stopped makes only those that are missing, and
+    a figure that is added later is computed from them. `out/report.json`, `out/report.md` and
+    pictures are written at the end.
+
+    Args:
+        methods: the rows, by title.
+        figures: the columns; one that cannot be computed here is named in the report.
+        model: of the methods that name none: a folder written by `movideo export`, a hub id, or by
+            default the small one that comes along.
+        table: which of the paper's tables stands beside (see `movideo.evaluation.published`).
+        depth_estimator: estimates the motion of true clips that come without labels.
+        flow_estimator: likewise.
+        text_to_image: draws the key frames of prompts.
+        seed: of the noise; each sample's own depends on its name too.
+        out: the report's folder.
+
+    Raises:
+        UserError: there is no method, no figure or no such table, or a method's title does not do.
+    """
+
+    def __init__(
+        self,
+        methods: dict[str, Method],
+        figures: list[Figure],
+        model: str = EMBEDDED,
+        table: str | None = None,
+        depth_estimator: DepthEstimator | None = None,
+        flow_estimator: FlowEstimator | None = None,
+        text_to_image: TextToImage | None = None,
+        seed: int = 0,
+        out: str = "evaluation",
+    ) -> None:
+        super().__init__()
+        if not methods or not figures:
+            raise UserError("model.methods, model.figures: give at least one of each")
+        folders = Counter(map(folder_name, methods))
+        for title in methods:
+            if folders[folder_name(title)] > 1 or title.startswith("."):
+                raise UserError(
+                    f"model.methods: {title!r} cannot name a folder of its own; rename it"
+                )
+        self.table = table
+        if table is not None:
+            published_table(table)  # refuses what is none before hours are spent
+        self.seed = seed
+        self.out = Path(out)
+        self.not_computed: dict[str, str] = {}
+        self.methods: dict[str, Method] = {}
+        for title, method in methods.items():
+            try:
+                method.prepare(model)
+                self.methods[title] = method
+            except MethodUnavailable as error:
+                self.not_computed[title] = str(error)
+        for figure in figures:
+            if (missing := figure.unavailable()) is not None:
+                self.not_computed[figure.name] = missing
+        self.figures = [figure for figure in figures if figure.name not in self.not_computed]
+        self.cells = {
+            title: {figure.name: deepcopy(figure) for figure in self.figures}
+            for title in self.methods
+        }
+        self.figure_networks = nn.ModuleList(f for cells in self.cells.values() for f in cells.values())
+        self.maker = SampleMaker(
+            SampleFolder(self.out / "samples"),
+            depth_estimator or ParallaxDepth(),
+            flow_estimator or DISFlow(),
+            text_to_image,
+            seed,
+            keeps_motion=any("motion" in figure.needs for figure in self.figures),
+        )
+
+    def training_step(self, *_: object) -> None:
+        """Never reached: `configure_optimizers` refuses first."""
+
+    def configure_optimizers(self) -> None:
+        """Refuses to train.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError("stages.VideoEvaluation: nothing to train; use it with movideo test")
+
+    def on_test_start(self) -> None:
+        """Says at once what the report will lack."""
+        self._started = monotonic()
+        self._names: set[str] = set()
+        for name, reason in self.not_computed.items():
+            rank_zero_info(f"{name}: not computed: {reason}")
+
+    def test_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
+        """Makes the videos that are missing, and measures all."""
+        for title, clips in self.maker.judged(self.methods, batch):
+            for figure in self.cells[title].values():
+                if figure.fits(clips):
+                    figure.update(clips)
+        self._names.update(batch["name"])
+
+    def on_test_epoch_end(self) -> None:
+        """Writes the report; all processes bring their figures together for it."""
+        rows = {
+            title: ReportRow(self.methods[title].settings(), _measured(cells, self.seed))
+            for title, cells in self.cells.items()
+        }
+        pictures = self._pictures()
+        if self.trainer.is_global_zero:
+            report = Report(
+                table=self.table,
+                data=self._data_protocol(),
+                seed=self.seed,
+                figures={figure.name: FigureInfo.of(figure) for figure in self.figures},
+                rows=rows,
+                not_computed=self.not_computed,
+                pictures=pictures,
+                software=Software.here(),
+                run=Run.ending_now(
+                    self.device, monotonic() - self._started, self.trainer.world_size
+                ),
+            )
+            report.write(self.out)
+            rank_zero_info(f"report: {write_page(report, self.out)}")
+        for title, row in rows.items():
+            self.log_dict({f"test/{title}/{name}": m.value for name, m in row.figures.items()})
+
+    def _data_protocol(self) -> Protocol:
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        protocol: Protocol = dict(data.protocol())
+        return {"motion of clips without labels": self.maker.teachers, **protocol}
+
+    def _pictures(self) -> Pictures | None:
+        """Draws the first method's worst, median and best clip, by the first figure that can."""
+        names = {int(clip_ids([name])): name for name in _of_all_processes(self._names)}
+        title, cells = next(iter(self.cells.items()))
+        for name, figure in cells.items():
+            ids, values = figure.table()
+            better = FigureInfo.of(figure).better
+            if better is None or figure.frozen_clip_wins or values.shape != (len(names),):
+                continue
+            by_name = {names[int(i)]: float(v) for i, v in zip(ids, values, strict=True)}
+            shown = choose(by_name, better)
+            if self.trainer.is_global_zero:
+                for place, clip in shown.items():
+                    write_image(self.out / picture_path(place), self._sheet(clip.clip))
+            return Pictures(name, title, shown)
+        return None
+
+    def _sheet(self, name: str) -> Tensor:
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        videos = {title: self.maker.samples.video(title, name) for title in self.methods}
+        return clip_sheet(data.true_clip(name), videos)
+
+
+def _measured(cells: dict[str, Figure], seed: int) -> dict[str, Measured]:
+    """Those of a method's figures that apply to it."""
+    measured = {name: Measured.of(figure, seed) for name, figure in cells.items()}
+    return {name: found for name, found in measured.items() if found.samples}
+
+
+def _of_all_processes(names: set[str]) -> set[str]:
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return names
+    everyones: list[set[str]] = [set()] * distributed.get_world_size()
+    distributed.all_gather_object(everyones, names)
+    return set().union(*everyones)
