@@ -13,6 +13,8 @@ import yaml
 from benchmarks.davis_layout import write_davis
 from movideo.evaluation.report import read_report
 from movideo.video.scenes import render_scene
+from tests.datamodules.layouts import write_msrvtt, write_ucf101
+from tests.tiny_text_to_image import write_text_to_image
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES, SEQUENCES = 5, 5
@@ -133,3 +135,38 @@ def test_a_killed_run_goes_on_and_two_processes_give_the_same(movideo, config, t
     two = background(config, "two", "--trainer.devices=2", "--trainer.strategy=ddp")
     assert two.wait(timeout=280) == 0
     assert read_report(tmp_path / "two").content() == whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["ucf101", "msrvtt", "prompts"])
+def test_the_shipped_tables_of_text(movideo, table, tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path / "no weights"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    draw = str(write_text_to_image(tmp_path / "sd"))
+    data = tmp_path / "data"
+    data.mkdir()
+    options = [f"--data.folder={data}", "--data.fps=null"]
+    if table == "ucf101":
+        write_ucf101(data, {"ApplyEyeMakeup": [20], "PlayingGuitar": [19]})
+    elif table == "msrvtt":
+        write_msrvtt(data, {"video7010": ["a man talks", "a dog runs"]})
+    else:
+        (data / "prompts.txt").write_text("a red fox\na small boat\n")
+        options = [f"--data.prompts={data / 'prompts.txt'}"]
+    done = movideo(
+        "test",
+        f"--config=eval/{table}.yaml",
+        *options,
+        "--data.limit=2",
+        "--model.text_to_image=movideo.text_to_image.TextToImage",
+        f"--model.text_to_image.pretrained={draw}",
+        "--trainer.accelerator=cpu",
+    )
+    assert done.code == 0, done.err
+    report = read_report(tmp_path / "evaluation" / table)
+    assert tuple(report.rows) == ("MoVideo", "frozen key frame")
+    assert report.data["samples"] == 2
+    measured = {"prompts": "motion fidelity"}.get(table, "embedded video distance")
+    assert report.rows["MoVideo"].figures[measured].samples == 2
+    wanting = {"ucf101": {"IS", "FVD"}, "msrvtt": {"FID", "CLIPSIM"}}
+    assert set(report.not_computed) == wanting.get(table, {"CLIPSIM", "frame consistency"})
