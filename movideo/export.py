@@ -10,7 +10,7 @@ import movideo
 from movideo.checkpoint import Checkpoint
 from movideo.errors import UserError
 from movideo.model_card import model_card, read_training
-from movideo.model_folder import PARTS, ModelFolder, is_checkpoint, write_model
+from movideo.model_folder import OPTIONAL, PARTS, ModelFolder, is_checkpoint, write_model
 from movideo.pipeline import MoVideoPipeline
 
 NEEDED = ("DepthFlowDiffusion", "LatentVideoDiffusion")
@@ -40,6 +40,7 @@ def build_pipeline(checkpoints: Sequence[str | Path]) -> MoVideoPipeline:
     decoder = stages.get(DECODER)
     _check_same(motion, video, "image_encoder")
     _check_grid(motion, video)
+    _check_space(motion, video)
     if decoder is not None:
         _check_same(video, decoder, "autoencoder")
         _check_grid(motion, decoder)
@@ -52,6 +53,11 @@ def build_pipeline(checkpoints: Sequence[str | Path]) -> MoVideoPipeline:
         video_unet=video.component("unet"),
         video_scheduler=video.component("noise_scheduler"),
         decoder=None if decoder is None else decoder.component("decoder"),
+        condition_transform=(
+            video.component("condition_transform")
+            if "condition_transform" in video.components
+            else None
+        ),
     )
     used = [stage for stage in (motion, video, decoder) if stage is not None]
     pipeline.card = model_card(pipeline.components, [read_training(stage) for stage in used])
@@ -72,7 +78,11 @@ def export(checkpoints: Sequence[str | Path], folder: str | Path) -> None:
     checkpoint = Checkpoint.read(checkpoints[0])
     if checkpoint.stage in PARTS:
         names = PARTS[checkpoint.stage]
-        parts = {name: checkpoint.component(own) for own, name in names.items()}
+        parts = {
+            name: checkpoint.component(own)
+            for own, name in names.items()
+            if own in checkpoint.components or name not in OPTIONAL
+        }
         about = {"_class_name": checkpoint.stage, "_movideo_version": movideo.__version__}
         write_model(folder, about, parts, model_card(parts, [read_training(checkpoint)]))
         return
@@ -108,6 +118,18 @@ def _check_grid(motion: Checkpoint, user: Checkpoint) -> None:
         raise UserError(
             f"{user.path}: trained for motion on a grid of {known}, but {motion.path} makes it on "
             f"{made}; train both with one --model.motion_grid"
+        )
+
+
+def _check_space(motion: Checkpoint, video: Checkpoint) -> None:
+    made, known = (
+        stage.components["motion_space"]["class_path"].rpartition(".")[2]
+        for stage in (motion, video)
+    )
+    if made != known:
+        raise UserError(
+            f"{video.path}: trained for motion of a {known}, but {motion.path} makes that of a "
+            f"{made}; train both with one --model.motion_space"
         )
 
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from movideo.errors import UserError
 from movideo.estimators import DepthEstimator, FlowEstimator
-from movideo.ops import normalize_depth, normalize_flow, resize, resize_flow
+from movideo.ops import resize, resize_flow
 from movideo.video.clips import Clip, read_clip
 from movideo.video.labels.depth_alignment import align_depth
 from movideo.video.labels.making import RowMaker
 from movideo.video.labels.shards import ClipLabels
+
+if TYPE_CHECKING:
+    from movideo.models.motion_space import MotionSpace
 
 PAIRS_PER_BATCH = 16  # the memory of a learned flow estimator grows with it
 
@@ -107,12 +110,12 @@ class LabelStatistics:
     flow_std: float
 
 
-def label_statistics(labels: Iterable[ClipLabels], grid: tuple[int, int]) -> LabelStatistics:
+def label_statistics(labels: Iterable[ClipLabels], space: MotionSpace) -> LabelStatistics:
     """Measures labels as stage 1 sees them: brought to the motion grid, then normalised.
 
     Args:
         labels: of the training clips; read one at a time.
-        grid: `(h, w)` of the motion grid.
+        space: its grid and its way to normalise; its own deviations do not matter.
 
     Raises:
         UserError: there are no labels.
@@ -120,10 +123,10 @@ def label_statistics(labels: Iterable[ClipLabels], grid: tuple[int, int]) -> Lab
     depth_moments = torch.zeros(3, dtype=torch.float64)
     flow_moments = torch.zeros(3, dtype=torch.float64)
     for clip in labels:
-        flows = resize_flow(clip.flow_i2v, grid), resize_flow(clip.flow_v2i, grid)
-        flow_i2v, flow_v2i, _ = normalize_flow(*flows)
-        depth_moments += _moments(normalize_depth(resize(clip.aligned_depth, grid)))
-        flow_moments += _moments(torch.stack([flow_i2v, flow_v2i]))
+        labelled = clip.aligned_depth, clip.flow_i2v, clip.flow_v2i
+        motion = space.normalize(*(field[None] for field in labelled))
+        depth_moments += _moments(motion.depth)
+        flow_moments += _moments(torch.stack([motion.flow_i2v, motion.flow_v2i]))
     if not depth_moments[0]:
         raise UserError("no labels to take statistics from; run `movideo precompute`")
     return LabelStatistics(_std(depth_moments), _std(flow_moments))

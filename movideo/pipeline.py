@@ -26,7 +26,7 @@ from movideo.models import (
     VideoAutoencoder,
     VideoDecoder,
 )
-from movideo.models.condition import motion_condition
+from movideo.models.condition import ConditionTransform, motion_condition
 from movideo.models.motion_space import CHANNELS, Motion, MotionSpace
 from movideo.ops import visible_mask
 from movideo.text_to_image import TextToImage
@@ -58,6 +58,7 @@ class MoVideoPipeline:
     Args:
         autoencoder: latents of the key frame.
         decoder: stage 3; the autoencoder's own, frame by frame, by default.
+        condition_transform: what stage 2 is shown of its condition; all of it by default.
         image_encoder: tokens of the key frame.
         motion_unet: stage 1.
         motion_scheduler: its noise schedule and solver.
@@ -79,6 +80,7 @@ class MoVideoPipeline:
         "motion_space",
         "video_unet",
         "video_scheduler",
+        "condition_transform",
         "decoder",
     )
 
@@ -92,6 +94,7 @@ class MoVideoPipeline:
         video_unet: SpatioTemporalUNet,
         video_scheduler: SchedulerMixin,
         decoder: VideoDecoder | None = None,
+        condition_transform: ConditionTransform | None = None,
     ) -> None:
         self.autoencoder = autoencoder
         self.image_encoder = image_encoder
@@ -101,6 +104,7 @@ class MoVideoPipeline:
         self.video_unet = video_unet
         self.video_scheduler = video_scheduler
         self.decoder = decoder or FrameDecoder(autoencoder)
+        self.condition_transform = condition_transform or ConditionTransform()
         self.text_to_image: TextToImage | None = None
         self.card: str | None = None
         self._offload_to: torch.device | None = None
@@ -316,13 +320,15 @@ class MoVideoPipeline:
     ) -> Tensor:
         with self._at_work(self.autoencoder) as dtype:
             key_latent = self.autoencoder.encode(image[:, None].to(dtype))[:, 0].float()
-        condition = motion_condition(
-            motion.depth,
-            motion.flow_i2v,
-            motion.flow_v2i,
-            key_latent,
-            size=size,
-            motion_grid=self.motion_space.grid,
+        condition = self.condition_transform(
+            motion_condition(
+                motion.depth,
+                motion.flow_i2v,
+                motion.flow_v2i,
+                key_latent,
+                size=size,
+                motion_space=self.motion_space,
+            )
         )
         place = (*shape, *key_latent.shape[1:])
         with self._at_work(self.video_unet) as dtype:
@@ -386,7 +392,7 @@ class MoVideoPipeline:
             UserError: it is missing or no such model.
         """
         model = ModelFolder(place, revision)
-        pipeline = cls(**{name: model.load(name) for name in cls.COMPONENTS})
+        pipeline = cls(**model.load_all(cls.COMPONENTS))
         pipeline.card = model.card()
         if isinstance(text_to_image, str):
             text_to_image = TextToImage(text_to_image)

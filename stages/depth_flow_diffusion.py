@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, MetricCollection
 
+from movideo.checkpoint import build
 from movideo.metrics import DepthError, EndPointError, FlowCosine
 from movideo.model_folder import starting_point
 from movideo.models.motion_space import CHANNELS, Motion, MotionSpace
 from movideo.ops import normalize_flow, resize_flow
 from movideo.pictures import label_motion, motion_sheet
 from movideo.video.batch import ClipBatch
-from stages.diffusion import DiffusionStage
+from stages.diffusion import DiffusionStage, check_kind
 
 
 class DepthFlowDiffusion(DiffusionStage):
@@ -23,6 +25,7 @@ class DepthFlowDiffusion(DiffusionStage):
     Args:
         motion_grid: `(h, w)` that motion is generated on; stage 2's latent grid, doubled until both
             sides reach 32, is the usual choice.
+        motion_space: the class of the space that motion is generated in, made from the grid.
         train_image_encoder: train the image encoder too, as the run that makes the embedded one
             does.
         kwargs: see `DiffusionStage`.
@@ -31,11 +34,12 @@ class DepthFlowDiffusion(DiffusionStage):
     def __init__(
         self,
         motion_grid: tuple[int, int] = (32, 32),
+        motion_space: Callable[[tuple[int, int]], MotionSpace] = MotionSpace,
         train_image_encoder: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.motion_space: MotionSpace = MotionSpace(motion_grid)
+        self.motion_space = motion_space(motion_grid)
         if not train_image_encoder:
             self.freeze_parts("image_encoder")
         self.metrics = MetricCollection(
@@ -64,21 +68,23 @@ class DepthFlowDiffusion(DiffusionStage):
         Weights of another run go on in the space that they were trained in.
         """
         super().setup(stage)
-        if self.init_from is not None:
-            start = starting_point(self.init_from, type(self).__name__)
-            self.motion_space = start.component("motion_space")
+        own = type(self.motion_space)
+        start = self.init_from and starting_point(self.init_from, type(self).__name__)
+        if start and isinstance(space := start.component("motion_space"), own):
+            self.motion_space = space
         elif stage == "fit":
-            statistics = self.trainer.datamodule.label_statistics(self.motion_space.grid)  # type: ignore[attr-defined]
-            self.motion_space = MotionSpace(
-                self.motion_space.grid, statistics.depth_std, statistics.flow_std
-            )
+            spread = self.trainer.datamodule.label_statistics(self.motion_space)  # type: ignore[attr-defined]
+            self.motion_space = own(self.motion_space.grid, spread.depth_std, spread.flow_std)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes back the spread that the weights were trained with."""
         super().on_load_checkpoint(checkpoint)
-        self.motion_space = MotionSpace.from_config(
-            checkpoint["components"]["motion_space"]["config"]
-        )
+        self.motion_space = build(checkpoint["components"]["motion_space"])
+
+    def check_parts(self, described: dict[str, Any], where: str) -> None:
+        """As of stage 2; the weights must also have been trained in a space of the same kind."""
+        super().check_parts(described, where)
+        check_kind(self.motion_space, described["motion_space"], f"{where}: model.motion_space")
 
     def target(self, batch: ClipBatch) -> Tensor:
         """Normalised depth and flows on the motion grid, `(B, F, 5, h, w)`."""

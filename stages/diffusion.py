@@ -192,3 +192,22 @@ class DiffusionStage(Stage):
             num_inference_steps=self.num_inference_steps,
             generator=[sample_generator(self.seed, name) for name in batch["name"]],
         )
+
+
+def check_kind(part: object, described: dict[str, Any], where: str) -> None:
+    """Refuses a part of another class than the weights were trained with.
+
+    Args:
+        part: what is there now.
+        described: what the checkpoint was trained with (see `movideo.checkpoint.describe`).
+        where: the weights and the option; named in the error.
+
+    Raises:
+        UserError: the classes differ.
+    """
+    own, learnt = type(part).__name__, described["class_path"].rpartition(".")[2]
+    if own != learnt:
+        raise UserError(
+            f"{where}: {own}, but the weights were trained with {learnt}; set that, or start with "
+            "--model.init_from and --model.allow_other_parts true to adapt"
+        )

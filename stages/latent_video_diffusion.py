@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
+from movideo.checkpoint import describe
 from movideo.diffusion import SampleRandomness, drop_mask
 from movideo.losses import FramePerceptualLoss
 from movideo.metrics import MaskedPSNR
 from movideo.model_folder import load_decoder
 from movideo.models import FrameDecoder, VideoAutoencoder
-from movideo.models.condition import MotionCondition, motion_condition
+from movideo.models.condition import ConditionTransform, MotionCondition, motion_condition
 from movideo.models.motion_space import MotionSpace
 from movideo.ops import resize_flow
 from movideo.pictures import label_motion, video_sheet
 from movideo.video.batch import ClipBatch
 from stages.base import ParameterGroups
-from stages.diffusion import DiffusionStage
+from stages.diffusion import DiffusionStage, check_kind
 from stages.encodings import key_latent, latents
 from stages.generation_metrics import GenerationMetrics
 
@@ -28,6 +30,8 @@ class LatentVideoDiffusion(DiffusionStage):
     Args:
         autoencoder: frozen.
         motion_grid: `(h, w)` of stage 1: its motion is as coarse as that. `export` refuses another.
+        motion_space: stage 1's, which says how depth is normalised. `export` refuses another.
+        condition_transform: what the network is shown of its condition; all of it by default.
         warped_latent_drop: probability that a clip is trained without the warped latent, so that
             the network does not copy the flow's mistakes. The mask stays.
         coarse_motion: probability that a clip is trained on motion passed through the motion grid,
@@ -46,6 +50,8 @@ class LatentVideoDiffusion(DiffusionStage):
         self,
         autoencoder: VideoAutoencoder,
         motion_grid: tuple[int, int] = (32, 32),
+        motion_space: Callable[[tuple[int, int]], MotionSpace] = MotionSpace,
+        condition_transform: ConditionTransform | None = None,
         warped_latent_drop: float = 0.5,
         coarse_motion: float = 0.5,
         spatial_lr_factor: float = 0.1,
@@ -60,7 +66,8 @@ class LatentVideoDiffusion(DiffusionStage):
             if decoder_checkpoint is None
             else load_decoder(decoder_checkpoint, autoencoder)
         )
-        self.motion_grid = motion_grid
+        self.motion_space = motion_space(motion_grid)
+        self.condition_transform = condition_transform or ConditionTransform()
         self.warped_latent_drop = warped_latent_drop
         self.coarse_motion = coarse_motion
         self.spatial_lr_factor = spatial_lr_factor
@@ -75,8 +82,18 @@ class LatentVideoDiffusion(DiffusionStage):
             "image_encoder": self.image_encoder,
             "noise_scheduler": self.noise_scheduler,
             "autoencoder": self.autoencoder,
-            "motion_space": MotionSpace(self.motion_grid),
+            "motion_space": self.motion_space,
+            "condition_transform": self.condition_transform,
         }
+
+    def check_parts(self, described: dict[str, Any], where: str) -> None:
+        """As of stage 1; the weights must also have been trained under the same condition."""
+        super().check_parts(described, where)
+        check_kind(self.motion_space, described["motion_space"], f"{where}: model.motion_space")
+        learnt = described.get("condition_transform") or describe(
+            ConditionTransform(), frozen=False
+        )
+        check_kind(self.condition_transform, learnt, f"{where}: model.condition_transform")
 
     def parameter_groups(self) -> ParameterGroups:
         """Layers of the 2-D network at a share of the learning rate, new ones at the full rate."""
@@ -94,15 +111,16 @@ class LatentVideoDiffusion(DiffusionStage):
         latent = key_latent(batch, self.autoencoder)
         height, width = latent.shape[-2:]
         factor = self.autoencoder.downscale_factor
-        return motion_condition(
+        condition = motion_condition(
             batch["depth"],
             batch["flow_i2v"],
             batch["flow_v2i"],
             latent,
             size=(factor * height, factor * width),
-            motion_grid=self.motion_grid,
+            motion_space=self.motion_space,
             coarse=coarse,
         )
+        return self.condition_transform(condition)
 
     def condition(self, batch: ClipBatch, randomness: SampleRandomness | None) -> Tensor:
         """Depth, warped latent and mask, `(B, F, 1 + c + 1, h, w)`."""

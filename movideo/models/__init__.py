@@ -2,8 +2,8 @@
 
 `SpatioTemporalUNet` and `inflate_unet` (MoVideo Fig. 2), `VideoAutoencoder`, the decoders
 `FrameDecoder`, `TemporalDecoder` and `FlowAugmentedDecoder` (Fig. 4), each a `VideoDecoder`,
-`PatchDiscriminator`, and `ImageEncoder`. Names resolve on first use: diffusers and open_clip take
-seconds to import, and the command's help needs neither.
+`PatchDiscriminator`, `ImageEncoder` and `PooledImageEncoder`. Names resolve on first use: diffusers
+and open_clip take seconds to import, and the command's help needs neither.
 """
 
 from importlib import import_module
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         VideoDecoder,
     )
     from movideo.models.discriminator import PatchDiscriminator
-    from movideo.models.image_encoder import ImageEncoder
+    from movideo.models.image_encoder import ImageEncoder, PooledImageEncoder
     from movideo.models.unet import SpatioTemporalUNet, inflate_unet
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "FrameDecoder",
     "ImageEncoder",
     "PatchDiscriminator",
+    "PooledImageEncoder",
     "SpatioTemporalUNet",
     "TemporalDecoder",
     "VideoAutoencoder",
@@ -38,6 +39,7 @@ _MODULES = {
     "FrameDecoder": "decoder",
     "ImageEncoder": "image_encoder",
     "PatchDiscriminator": "discriminator",
+    "PooledImageEncoder": "image_encoder",
     "SpatioTemporalUNet": "unet",
     "TemporalDecoder": "decoder",
     "VideoAutoencoder": "autoencoder",

@@ -18,6 +18,7 @@ from movideo.models.pretrained import (
     EMBEDDED,
     PretrainedModule,
     check_architecture,
+    check_weight_folder,
     embedded_folder,
     read_config,
 )
@@ -133,6 +134,27 @@ class ImageEncoder(PretrainedModule):
         return fingerprint(self.visual, self.config)
 
 
+class PooledImageEncoder(ImageEncoder):
+    """The class token alone: the rival of MoVideo's first remark.
+
+    It is what CLIP pools an image to, after the last layer norm and before the projection into the
+    space of texts: `SpatioTemporalUNet` brings a projection of its own.
+    """
+
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of an image: one."""
+        return 1
+
+    def forward(self, images: Tensor) -> Tensor:
+        """The class token `(B, 1, D)` of images as for `ImageEncoder`."""
+        return super().forward(images)[:, :1]
+
+    def fingerprint(self) -> str:
+        """Tells it from an `ImageEncoder` of the same weights."""
+        return fingerprint(self.visual, self.config | {"pooled": True})
+
+
 def sinusoidal_positions(rows: int, columns: int, dim: int) -> Tensor:
     """Encodes the places of a grid, half of the channels for the row and half for the column.
 
@@ -165,6 +187,7 @@ def _build(
     folder = None
     if pretrained is not None:
         folder = embedded_folder("image_encoder") if pretrained == EMBEDDED else Path(pretrained)
+        check_weight_folder(folder)
         config = read_config(folder)
     settings = dict(config or {})
     mean = tuple(settings.pop("image_mean", OPENAI_DATASET_MEAN))
@@ -216,7 +239,10 @@ def _read_architecture(visual: VisionTransformer) -> dict[str, Any]:
 
 def _load_weights(visual: VisionTransformer, path: Path) -> None:
     try:
-        visual.load_state_dict(load_file(path))
+        keys = visual.load_state_dict(load_file(path), strict=False)
+        for trouble in ("missing", "unexpected"):
+            if names := getattr(keys, f"{trouble}_keys"):
+                raise ValueError(f"{names[0]} is {trouble}")
     except LOADING_ERRORS as error:
         raise UserError(
             f"{path}: not the weights of this image encoder ({first_line(error)}); "

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
-from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
+from movideo.models.config_part import ConfigPart
 from movideo.ops import estimate_flow_scale, normalize_depth, normalize_flow, resize, resize_flow
 
 CHANNELS = 5  # depth, flow_i2v (dx, dy), flow_v2i (dx, dy)
@@ -29,7 +29,7 @@ class Motion:
     flow_v2i: Tensor
 
 
-class MotionSpace(ConfigMixin):
+class MotionSpace(ConfigPart):
     """Maps labels to the diffusion's target and samples back to pixels (MoVideo Eq. 6 to 10).
 
     Normalised flow is small almost everywhere. Dividing by the standard deviations measured on the
@@ -41,8 +41,6 @@ class MotionSpace(ConfigMixin):
         flow_std: standard deviation of normalised flow over the training labels.
     """
 
-    config_name = "config.json"
-
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
         self, grid: tuple[int, int] = (32, 32), depth_std: float = 1.0, flow_std: float = 1.0
@@ -51,20 +49,8 @@ class MotionSpace(ConfigMixin):
         self.depth_std = depth_std
         self.flow_std = flow_std
 
-    def save_pretrained(self, folder: str | Path) -> None:
-        """Writes `config.json`."""
-        self.save_config(folder)
-
-    @classmethod
-    def from_pretrained(cls, folder: str | Path) -> MotionSpace:
-        """Reads what `save_pretrained` wrote."""
-        space: MotionSpace = cls.from_config(cls.load_config(folder))
-        return space
-
     def encode(self, depth: Tensor, flow_i2v: Tensor, flow_v2i: Tensor) -> Tensor:
         """Labels to the target of stage 1.
-
-        The order matters: resized first, then normalised jointly over the clip (Eq. 7 to 9).
 
         Args:
             depth: `(B, F, 1, H, W)`, any scale.
@@ -74,13 +60,24 @@ class MotionSpace(ConfigMixin):
         Returns:
             `(B, F, 5, h, w)` on the motion grid, standard deviation near 1.
         """
-        depth = normalize_depth(resize(depth, self.grid))
-        into, out_of, _ = normalize_flow(
+        motion = self.normalize(depth, flow_i2v, flow_v2i)
+        flows = torch.cat([motion.flow_i2v, motion.flow_v2i], dim=2)
+        return torch.cat([motion.depth / self.depth_std, flows / self.flow_std], dim=2)
+
+    def normalize(self, depth: Tensor, flow_i2v: Tensor, flow_v2i: Tensor) -> Motion:
+        """Labels on the motion grid, depth in [-1, 1] and flow vectors no longer than 1.
+
+        The order matters: resized first, then normalised jointly over the clip (Eq. 7 to 9).
+        Arguments as for `encode`.
+        """
+        flow_i2v, flow_v2i, _ = normalize_flow(
             resize_flow(flow_i2v, self.grid), resize_flow(flow_v2i, self.grid)
         )
-        return torch.cat(
-            [depth / self.depth_std, into / self.flow_std, out_of / self.flow_std], dim=2
-        )
+        return Motion(self.normalize_depth(depth), flow_i2v, flow_v2i)
+
+    def normalize_depth(self, depth: Tensor) -> Tensor:
+        """Depth alone, `(B, F, 1, H, W)` of any scale: what stage 2 is shown as well."""
+        return normalize_depth(resize(depth, self.grid))
 
     def split(self, sample: Tensor, key_index: Tensor) -> Motion:
         """A sample `(B, F, 5, h, w)` as normalised motion on its grid.
@@ -103,10 +100,66 @@ class MotionSpace(ConfigMixin):
             size: `(H, W)` of the video.
         """
         motion = self.split(sample.float(), key_index)
-        scale = estimate_flow_scale(motion.depth, motion.flow_i2v, motion.flow_v2i, key_index)
-        scale = scale[:, None, None, None, None]
+        scale = self.flow_scale(motion, key_index)[..., None, None, None]
         return Motion(
             depth=resize(motion.depth, size),
             flow_i2v=resize_flow(motion.flow_i2v * scale, size),
             flow_v2i=resize_flow(motion.flow_v2i * scale, size),
         )
+
+    def flow_scale(self, motion: Motion, key_index: Tensor) -> Tensor:
+        """What `normalize` divided flow by, in grid pixels: one for each clip, `(B, 1)` (Eq. 10).
+
+        Args:
+            motion: normalised, on the motion grid.
+            key_index: `(B,)`.
+        """
+        return estimate_flow_scale(motion.depth, motion.flow_i2v, motion.flow_v2i, key_index)[
+            :, None
+        ]
+
+
+class PerFrameMotionSpace(MotionSpace):
+    """Normalises every frame by itself: the rival of MoVideo's third remark.
+
+    Frames are then no longer comparable: depth has a range of its own in each, and the scale of
+    each frame's flows has to be found from two depth maps of different ranges. The remark is about
+    Eq. 7 to 9, and stage 2 is shown the depth of Eq. 7, so both stages are trained in this space.
+    """
+
+    def normalize(self, depth: Tensor, flow_i2v: Tensor, flow_v2i: Tensor) -> Motion:
+        """See `MotionSpace.normalize`; every frame is a clip of its own."""
+        motion = super().normalize(*(_as_clips(field) for field in (depth, flow_i2v, flow_v2i)))
+        fields = (motion.depth, motion.flow_i2v, motion.flow_v2i)
+        return Motion(*(_as_frames(field, len(depth)) for field in fields))
+
+    def normalize_depth(self, depth: Tensor) -> Tensor:
+        """See `MotionSpace.normalize_depth`; every frame is a clip of its own."""
+        return _as_frames(super().normalize_depth(_as_clips(depth)), len(depth))
+
+    def flow_scale(self, motion: Motion, key_index: Tensor) -> Tensor:
+        """One for each frame, `(B, F)`: Eq. 10 on pairs of the key frame and that frame."""
+        count, frames = motion.depth.shape[:2]
+        key_depth = motion.depth[torch.arange(count, device=motion.depth.device), key_index]
+        keys = key_depth[:, None].expand_as(motion.depth)
+
+        def pairs(of_key: Tensor, of_frame: Tensor) -> Tensor:
+            return torch.stack([of_key, of_frame], dim=2).flatten(0, 1)
+
+        scales = estimate_flow_scale(
+            pairs(keys, motion.depth),
+            pairs(torch.zeros_like(motion.flow_i2v), motion.flow_i2v),
+            pairs(torch.zeros_like(motion.flow_v2i), motion.flow_v2i),
+            key_index=0,
+        )
+        return scales.view(count, frames)
+
+
+def _as_clips(frames: Tensor) -> Tensor:
+    """`(B, F, …)` as `(B F, 1, …)`."""
+    return frames.flatten(0, 1)[:, None]
+
+
+def _as_frames(clips: Tensor, count: int) -> Tensor:
+    """`(B F, 1, …)` as `(B, F, …)`, with B = `count`."""
+    return clips.view(count, -1, *clips.shape[2:])

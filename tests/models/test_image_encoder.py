@@ -12,8 +12,9 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.transforms import functional as pil
 
+from movideo.checkpoint import build, describe
 from movideo.errors import UserError
-from movideo.models import ImageEncoder, pretrained
+from movideo.models import ImageEncoder, PooledImageEncoder, pretrained
 from movideo.models.image_encoder import sinusoidal_positions
 
 CONFIG = {
@@ -56,6 +57,39 @@ def test_tokens_are_those_of_the_last_norm_plus_place(encoder, images):
     assert tokens.shape == (2, 17, 32) == (2, encoder.num_tokens, encoder.token_dim)
     # Same operations; bicubic at the same size may round the last bit.
     torch.testing.assert_close(tokens, expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_the_pooled_token_is_what_clip_pools(images, tmp_path):
+    """open_clip's own forward pass, with its projection made the identity."""
+    torch.manual_seed(0)
+    encoder = PooledImageEncoder(None, CONFIG).eval()
+    clip = open_clip.model._build_vision_tower(
+        32,
+        {
+            "image_size": 32,
+            "patch_size": 8,
+            "width": 32,
+            "layers": 2,
+            "head_width": 16,
+            "mlp_ratio": 2.0,
+        },
+    )
+    clip.load_state_dict({"proj": torch.eye(32), **encoder.visual.state_dict()})
+    expected = clip.eval()(((images + 1) / 2 - CLIP_MEAN) / CLIP_STD)
+    tokens = encoder(images)
+    assert tokens.shape == (2, 1, 32) == (2, encoder.num_tokens, encoder.token_dim)
+    # as above
+    torch.testing.assert_close(tokens[:, 0], expected, atol=1e-5, rtol=1e-5)
+    # The same weights serve both; a hash tells them apart, and the class comes back.
+    encoder.save_pretrained(tmp_path)
+    whole = ImageEncoder(str(tmp_path))
+    # loaded weights lie elsewhere in memory: sums in another order
+    torch.testing.assert_close(whole(images)[:, :1], tokens, atol=1e-5, rtol=1e-5)
+    assert whole.fingerprint() != encoder.fingerprint()
+    loaded = build(describe(PooledImageEncoder(str(tmp_path)), frozen=True))
+    assert type(loaded) is PooledImageEncoder
+    assert loaded.fingerprint() == encoder.fingerprint()
 
 
 def test_positions_by_hand():
