@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check bench decoders weights clean
+.PHONY: help install demo test test-slow test-slurm check bench decoders tables weights clean
 
 BASE_PYTHON ?= python3
 PYTHON := .venv/bin/python
@@ -53,6 +53,10 @@ test: install ## Run the fast tests
 test-slow: install ## Run the tests that take minutes
 	$(PYTHON) -m pytest -m slow
 
+test-slurm: install ## Run the job scripts under a SLURM of two nodes (installs it: root, Debian)
+	sh tests/slurm/install.sh
+	$(PYTHON) -m pytest -m slurm -rs tests/slurm
+
 check: install ## Lint, formatting, types and import contracts
 	$(PYTHON) -m ruff check
 	$(PYTHON) -m ruff format --check
@@ -74,6 +78,11 @@ decoders: install ## Train the 3-D and the flow-augmented decoder and compare th
 	.venv/bin/movideo test --config stage3.yaml --ckpt_path runs/stage3/$(CHECKPOINT) \
 	  --model.rivals '{3-D: runs/decoder-3d/$(CHECKPOINT)}' --trainer.logger.init_args.version table
 
+tables: install ## Fill two of the paper's tables with real clips and the embedded model (5 minutes)
+	$(PYTHON) -m benchmarks.davis_layout --out tables/DAVIS
+	$(foreach table,davis_i2v davis_decoder,\
+	  .venv/bin/movideo test --config eval/$(table).yaml --data.folder tables/DAVIS --model.out tables/$(table) &&) true
+
 WEIGHTS_FIT = .venv/bin/movideo fit --config $(1).yaml --config weights/$(2).yaml --trainer.logger.init_args.version 0
 
 weights: install ## Train the embedded weights again (hours)
@@ -92,5 +101,5 @@ weights: install ## Train the embedded weights again (hours)
 	cp -r weights/model/. movideo/weights/
 
 clean: ## Remove what builds, tests and the demo left behind
-	rm -rf build dist runs data demo weights .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf build dist runs data demo evaluation predictions tables weights .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

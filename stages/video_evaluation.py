@@ -94,7 +94,9 @@ class VideoEvaluation(L.LightningModule):
             title: {figure.name: deepcopy(figure) for figure in self.figures}
             for title in self.methods
         }
-        self.figure_networks = nn.ModuleList(f for cells in self.cells.values() for f in cells.values())
+        self.figure_networks = nn.ModuleList(
+            figure for cells in self.cells.values() for figure in cells.values()
+        )
         self.maker = SampleMaker(
             SampleFolder(self.out / "samples"),
             depth_estimator or ParallaxDepth(),
