@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -21,6 +21,8 @@ from movideo.text_to_image import TextToImage
 from movideo.video.read import read_image
 from movideo.video.scene_files import SceneSettings, write_scenes
 from movideo.video.write import write_gif, write_image, write_mp4
+
+DType = Literal["float32", "bfloat16", "float16"]
 
 
 def scenes(
@@ -71,6 +73,8 @@ def generate(
     sheet: str | None = None,
     decode_chunk: int | None = None,
     device: str = "auto",
+    dtype: DType = "float32",
+    offload: bool = False,
 ) -> None:
     """Makes a video from an image or a prompt.
 
@@ -96,6 +100,8 @@ def generate(
         sheet: a .png file: frames, depth, flows, mask and result side by side.
         decode_chunk: decode so many frames at a time, so that memory does not grow with the video.
         device: cpu, cuda, or auto.
+        dtype: of the networks; the smaller ones halve their memory, and are slow on a CPU.
+        offload: keep the networks in main memory, each on the device only while it computes.
     """
     _check_suffix("out", out, ".mp4", ".gif")
     _check_suffix("sheet", sheet, ".png")
@@ -110,8 +116,12 @@ def generate(
     clip = ClipShape(num_frames, num_frames // 2 if key_index is None else key_index, size, fps)
     place = _device(device)
     generator = torch.Generator().manual_seed(seed)
-    key_frame = _key_frame(image, prompt, text_to_image, size, generator, place)
-    pipeline = MoVideoPipeline.from_pretrained(model).to(place)
+    key_frame = _key_frame(image, prompt, text_to_image, size, generator, place, dtype)
+    pipeline = MoVideoPipeline.from_pretrained(model).to(dtype=getattr(torch, dtype))
+    if offload:
+        pipeline.enable_model_cpu_offload(place)
+    else:
+        pipeline.to(place)
     options: dict[str, Any] = {
         "fps": fps,
         "num_frames": num_frames,
@@ -142,13 +152,14 @@ def _key_frame(
     size: tuple[int, int],
     generator: torch.Generator,
     device: torch.device,
+    dtype: DType,
 ) -> Tensor:
     """`(3, H, W)`, read or drawn; what draws is gone again before the video needs the memory."""
     match image, prompt, text_to_image:
         case str(path), None, None:
             return read_image(path, size)
         case None, str(words), str(name):
-            return TextToImage(name).to(device)([words], size, generator)[0]
+            return TextToImage(name, dtype=dtype).to(device)([words], size, generator)[0]
     raise UserError(
         f"--image {image} --prompt {prompt} --text_to_image {text_to_image}: give either the first "
         "or both others, the last being a hub id or folder of diffusers"

@@ -1,0 +1,59 @@
+"""`movideo generate` is the pipeline, with its options."""
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from movideo.models.motion_space import MotionSpace
+from movideo.pipeline import MoVideoPipeline
+from movideo.video.read import read_image
+from movideo.video.write import write_image
+from tests.stages.parts import autoencoder, image_encoder, scheduler, unet
+
+SIZE = (16, 16)
+
+
+@pytest.fixture
+def model(tmp_path):
+    pipeline = MoVideoPipeline(
+        autoencoder=autoencoder(),
+        image_encoder=image_encoder(),
+        motion_unet=unet(5),
+        motion_scheduler=scheduler(),
+        motion_space=MotionSpace((8, 8), 0.5, 0.25),
+        video_unet=unet(4, extra=6, seed=3),
+        video_scheduler=scheduler(),
+    )
+    pipeline.save_pretrained(tmp_path / "model")
+    write_image(tmp_path / "key.png", torch.rand(3, *SIZE) * 2 - 1)
+    return tmp_path / "model"
+
+
+@pytest.mark.parametrize("options", [(), ("--offload=true",), ("--dtype=bfloat16",)])
+def test_type_and_offloading_reach_the_networks(movideo, model, tmp_path, monkeypatch, options):
+    offloaded = []
+    monkeypatch.setattr(MoVideoPipeline, "enable_model_cpu_offload", lambda *a: offloaded.append(a))
+    done = movideo(
+        *("generate", "--model=model", "--image=key.png", "--size=[16,16]", "--num_frames=3"),
+        *("--steps=1", "--seed=3", "--device=cpu", "--save_motion=m.safetensors", *options),
+    )
+    assert done.code == 0, done.err
+    assert "float32" not in done.err  # diffusers warns of every cast
+    assert [str(place) for _, place in offloaded] == ["cpu"] * ("--offload=true" in options)
+    found = load_file(tmp_path / "m.safetensors")["depth"]
+    pipeline = MoVideoPipeline.from_pretrained(model)
+    image = read_image(tmp_path / "key.png", SIZE)
+
+    def depth(dtype):
+        generator = torch.Generator().manual_seed(3)
+        motion = pipeline.to(dtype=dtype).generate_motion(
+            image, num_frames=3, num_inference_steps=1, generator=generator
+        )
+        return motion.depth[0]
+
+    half = any("bfloat16" in option for option in options)
+    full, rounded = depth(torch.float32), depth(torch.bfloat16)
+    expected, other = (rounded, full) if half else (full, rounded)
+    # the same weights elsewhere in memory: sums in another order
+    torch.testing.assert_close(found.view_as(expected), expected, rtol=0, atol=1e-5)
+    assert (found.view_as(other) - other).abs().max() > 1e-3
