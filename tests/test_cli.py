@@ -273,3 +273,27 @@ def test_an_untrained_network_is_not_measured(movideo):
     done = movideo("test", "--config", "stage2.yaml")
     assert done.code == 2
     assert "pass --ckpt_path" in done.error
+
+
+def test_devices_that_do_not_fit_the_job(movideo, monkeypatch):
+    job = {
+        "JOB_NAME": "job",
+        "JOB_ID": 5,
+        "NTASKS": 2,
+        "NTASKS_PER_NODE": 2,
+        "NNODES": 1,
+        "PROCID": 0,
+        "LOCALID": 0,
+        "NODEID": 0,
+        "NODELIST": "n1",
+    }
+    for name, value in job.items():
+        monkeypatch.setenv(f"SLURM_{name}", str(value))
+    done = movideo(
+        "fit",
+        "--config=stage2.yaml",
+        "--trainer.accelerator=cpu",
+        "--trainer.devices=3",
+        "--trainer.strategy=ddp",
+    )
+    assert "You set `devices=3`" in done.error

@@ -49,14 +49,14 @@ class StageArgumentParser(LightningArgumentParser):
     error = UserArgumentParser.error
 
 
-def telling(build: Callable[..., Any], *args: Any) -> Any:
+def telling(build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Calls what builds objects; the refusal of a part comes out as its own one line.
 
     Raises:
         UserError: a part refuses its settings.
     """
     try:
-        return build(*args)
+        return build(*args, **kwargs)
     except ValueError as error:
         raise UserError(explain(str(error))) from error
 

@@ -40,7 +40,7 @@ def resolve_auto(config: Any) -> None:
     config["ckpt_path"] = None if found is None else str(found)
     if found is None:
         logger.info("%s: no checkpoint yet; the run starts", run)
-    else:
+    elif version is None:
         config["trainer"]["logger"]["init_args"]["version"] = found.parent.parent.name
 
 

@@ -105,6 +105,13 @@ class MovideoCLI(LightningCLI):
         """
         telling(super().instantiate_classes)
         self.trainer.strategy.checkpoint_io = WholeCheckpointIO()
+        cluster = getattr(self.trainer.strategy, "cluster_environment", None)
+        if cluster is not None:  # Lightning would check this much later
+            telling(
+                cluster.validate_settings,
+                num_devices=self.trainer.num_devices,
+                num_nodes=self.trainer.num_nodes,
+            )
 
     def before_test(self) -> None:
         """Starts the clock."""
