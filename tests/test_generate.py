@@ -4,26 +4,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from movideo.models.motion_space import MotionSpace
 from movideo.pipeline import MoVideoPipeline
 from movideo.video.read import read_image
 from movideo.video.write import write_image
-from tests.stages.parts import autoencoder, image_encoder, scheduler, unet
+from tests.stages.parts import tiny_pipeline
 
 SIZE = (16, 16)
 
 
 @pytest.fixture
 def model(tmp_path):
-    pipeline = MoVideoPipeline(
-        autoencoder=autoencoder(),
-        image_encoder=image_encoder(),
-        motion_unet=unet(5),
-        motion_scheduler=scheduler(),
-        motion_space=MotionSpace((8, 8), 0.5, 0.25),
-        video_unet=unet(4, extra=6, seed=3),
-        video_scheduler=scheduler(),
-    )
+    pipeline = tiny_pipeline()
     pipeline.save_pretrained(tmp_path / "model")
     write_image(tmp_path / "key.png", torch.rand(3, *SIZE) * 2 - 1)
     return tmp_path / "model"

@@ -13,12 +13,12 @@ from safetensors.torch import load_file, save_file
 
 from movideo.errors import UserError
 from movideo.model_folder import INDEX
-from movideo.models.motion_space import Motion, MotionSpace
+from movideo.models.motion_space import Motion
 from movideo.ops import visible_mask
 from movideo.pictures import result_sheet
 from movideo.pipeline import MoVideoPipeline
 from movideo.text_to_image import TextToImage
-from tests.stages.parts import FRAMES, autoencoder, image_encoder, scheduler, unet
+from tests.stages.parts import FRAMES, tiny_pipeline
 from tests.tiny_text_to_image import write_text_to_image
 
 FIELDS = ("video", "depth", "flow_i2v", "flow_v2i", "visible")
@@ -27,15 +27,7 @@ IMAGE = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(5)) * 2
 
 @pytest.fixture(scope="module")
 def pipeline():
-    return MoVideoPipeline(
-        autoencoder=autoencoder(),
-        image_encoder=image_encoder(),
-        motion_unet=unet(5),
-        motion_scheduler=scheduler(),
-        motion_space=MotionSpace((8, 8), 0.5, 0.25),
-        video_unet=unet(4, extra=6, seed=3),
-        video_scheduler=scheduler(),
-    )
+    return tiny_pipeline()
 
 
 def run(pipeline, seed=0, image=IMAGE, **options):

@@ -27,7 +27,6 @@ from movideo.export import export
 from movideo.inside import check_links, inside
 from movideo.losses import VGG16Features
 from movideo.model_folder import INDEX, ModelFolder, load_decoder
-from movideo.models.motion_space import MotionSpace
 from movideo.motion.files import load_motion
 from movideo.pipeline import MoVideoPipeline
 from movideo.video.clip_lists.clip_list import ListRow, read_clip_list, write_clip_list
@@ -44,9 +43,8 @@ from stages.predictions import LIST, PredictionFolder
 from tests.stages.parts import (
     ClipData,
     autoencoder,
-    image_encoder,
     motion_parts,
-    scheduler,
+    tiny_pipeline,
     trainer,
     unet,
 )
@@ -216,15 +214,7 @@ def test_weights_with_a_payload(tmp_path, marker):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole") / "model"
-    MoVideoPipeline(
-        autoencoder=autoencoder(),
-        image_encoder=image_encoder(),
-        motion_unet=unet(5),
-        motion_scheduler=scheduler(),
-        motion_space=MotionSpace((8, 8), 0.5, 0.25),
-        video_unet=unet(4, extra=6),
-        video_scheduler=scheduler(),
-    ).save_pretrained(folder)
+    tiny_pipeline().save_pretrained(folder)
     return folder
 
 

@@ -16,12 +16,11 @@ from movideo.evaluation.methods import (
     Reconstruction,
 )
 from movideo.evaluation.samples import SampleFolder, in_bytes
-from movideo.models.motion_space import MotionSpace
 from movideo.ops import warp
 from movideo.pipeline import MoVideoPipeline
 from movideo.video.decoding.pixels import to_float
 from movideo.video.scenes import render_scene
-from tests.stages.parts import autoencoder, image_encoder, scheduler, unet
+from tests.stages.parts import tiny_pipeline
 
 FRAMES, KEY = 3, 1
 
@@ -30,15 +29,7 @@ FRAMES, KEY = 3, 1
 def model(tmp_path_factory):
     """A tiny model on disk."""
     folder = tmp_path_factory.mktemp("model")
-    MoVideoPipeline(
-        autoencoder=autoencoder(),
-        image_encoder=image_encoder(),
-        motion_unet=unet(5),
-        motion_scheduler=scheduler(),
-        motion_space=MotionSpace((8, 8), 0.5, 0.25),
-        video_unet=unet(4, extra=6, seed=3),
-        video_scheduler=scheduler(),
-    ).save_pretrained(folder)
+    tiny_pipeline().save_pretrained(folder)
     return str(folder)
 
 

@@ -19,6 +19,7 @@ from movideo.losses import (
 )
 from movideo.models import ImageEncoder, PatchDiscriminator, SpatioTemporalUNet, VideoAutoencoder
 from movideo.models.motion_space import MotionSpace
+from movideo.pipeline import MoVideoPipeline
 
 FRAMES, SIZE, GRID = 3, (16, 16), (8, 8)
 AUTOENCODER = {
@@ -77,6 +78,19 @@ def scheduler() -> DDIMScheduler:
         rescale_betas_zero_snr=True,
         timestep_spacing="trailing",
         clip_sample=False,
+    )
+
+
+def tiny_pipeline() -> MoVideoPipeline:
+    """The whole chain, its decoder the plain one."""
+    return MoVideoPipeline(
+        autoencoder=autoencoder(),
+        image_encoder=image_encoder(),
+        motion_unet=unet(5),
+        motion_scheduler=scheduler(),
+        motion_space=MotionSpace(GRID, 0.5, 0.25),
+        video_unet=unet(4, extra=6, seed=3),
+        video_scheduler=scheduler(),
     )
 
 
