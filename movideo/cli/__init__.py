@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from importlib import import_module
 
@@ -82,7 +83,7 @@ def _help() -> str:
             *lines,
             "",
             "A config that is not found beside you is taken from those shipped:",
-            f"  {'  '.join(shipped_configs())}",
+            textwrap.indent(textwrap.fill(" ".join(shipped_configs()), 90), "  "),
         ]
     )
 

@@ -12,13 +12,18 @@ from movideo.errors import UserError
 PACKAGE = Path(__file__).resolve().parents[1]
 # Inside the package in a wheel, beside it in a checkout.
 FOLDERS = (PACKAGE / "configs", PACKAGE.parent / "configs")
+GROUPS = (".", "paper", "variants", "eval", "cluster")
 OPTIONS = ("--config", "-c")
 
 
 def shipped_configs() -> list[str]:
-    """Names of the stages' configs."""
-    found = {path.name for folder in FOLDERS for path in folder.glob("*.yaml")}
-    return sorted(found)
+    """Names of the configs that are meant for users, group by group."""
+    found: dict[str, None] = {}
+    for folder in FOLDERS:
+        for group in GROUPS:
+            paths = sorted((folder / group).glob("*.yaml"))
+            found |= dict.fromkeys(path.relative_to(folder).as_posix() for path in paths)
+    return list(found)
 
 
 def shipped_config(name: str) -> Path:
