@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import signal
 from collections.abc import Iterator
+from multiprocessing import active_children
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset
@@ -60,3 +62,11 @@ def leave_stopping_to_the_run(_worker: int) -> None:
     """
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
+
+
+@atexit.register
+def _end_workers() -> None:
+    """Ends workers that still read: Python waits for them, and its SIGTERM does not end them."""
+    for worker in active_children():
+        if worker.daemon:
+            worker.kill()

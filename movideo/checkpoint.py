@@ -227,8 +227,9 @@ def check(content: Any, path: str | Path, stage: str | None) -> None:
         raise UserError(
             f"{path}: a checkpoint of {content.get('stage')}, not of {stage}; give one of {stage}"
         )
-    for name in ("components", "state_dict", "ema"):
-        if not isinstance(content.get(name), dict):
+    kinds = {"components": dict, "state_dict": dict, "ema": dict, "stage": str, "global_step": int}
+    for name, kind in kinds.items():
+        if not isinstance(content.get(name), kind):
             raise UserError(
                 f"{path}: damaged, has no {name}; give the .ckpt file of an earlier run"
             )

@@ -74,6 +74,7 @@ class Stage(L.LightningModule):
         self.allow_other_parts = allow_other_parts
         self._frozen: tuple[str, ...] = ()
         self._torch_seed = 0
+        self._resumed_at: int | None = None
         self.register_state_dict_post_hook(_drop_frozen)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_ignore_frozen)  # type: ignore[no-untyped-call]
 
@@ -124,7 +125,17 @@ class Stage(L.LightningModule):
                 )
 
     def on_fit_start(self) -> None:
-        """Tells the data which frozen parts training sees its clips through."""
+        """Tells the data which frozen parts training sees its clips through.
+
+        Raises:
+            UserError: the processes go on from different checkpoints, or some from none.
+        """
+        # A shared disk may show some processes old files. Asked here, where all of them come by.
+        if self.trainer.strategy.broadcast(self._resumed_at) != self._resumed_at:
+            raise UserError(
+                f"{self.trainer.ckpt_path or 'no checkpoint'}: other processes read another; "
+                "name one for all with --ckpt_path"
+            )
         self._torch_seed = torch.initial_seed()
         data: Any = getattr(self.trainer, "datamodule", None)
         if hasattr(data, "serve_encodings"):
@@ -214,14 +225,12 @@ class Stage(L.LightningModule):
         """Takes weights and average back.
 
         Raises:
-            UserError: the checkpoint is another stage's or not that of the other processes, was
-                trained over other frozen parts, or its weights do not fit.
+            UserError: the checkpoint is another stage's, was trained over other frozen parts, or
+                its weights do not fit.
         """
         path = str(self.trainer.ckpt_path)
         check(checkpoint, path, type(self).__name__)
-        step = checkpoint["global_step"]
-        if self.trainer.strategy.broadcast(step) != step:  # a shared disk that shows old files
-            raise UserError(f"{path}: other processes read another checkpoint; name one for all")
+        self._resumed_at = checkpoint["global_step"]
         self.check_parts(checkpoint["components"], path)
         load_strictly(self, checkpoint["state_dict"], path)  # Lightning's own would not explain
         if self.average is not None:

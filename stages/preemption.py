@@ -38,13 +38,17 @@ class StopWithCheckpoint(L.Callback):
     after the same step, whichever of them were told, and what that step logs is still written.
 
     This takes the place of Lightning's own handlers, which act in the midst of a step: what they
-    save is half of one, and where processes are in different steps they wait for one another.
+    save is half of one, and a process that is told waits for the others, which may not be.
     """
 
     def __init__(self) -> None:
         self._asked = _Asked.NOTHING
         self._agreed = _Asked.NOTHING
         self._step = -1
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Listens in Lightning's place before training starts: its own would hang there."""
+        trainer._signal_connector._sigterm_notifier_fn = self._note  # type: ignore[assignment, method-assign]
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Listens. Lightning puts back the handlers that were there when it tears down."""

@@ -92,3 +92,16 @@ def test_files_that_are_none_are_refused(tmp_path):
     for name, message in (("text", "not a"), ("code", "not a"), ("none", "no such")):
         with pytest.raises(UserError, match=rf"{name}\.ckpt: {message} checkpoint"):
             Checkpoint.read(tmp_path / f"{name}.ckpt")
+
+
+@pytest.mark.parametrize("lost", ["stage", "components", "state_dict", "ema", "global_step"])
+def test_what_a_damaged_checkpoint_lacks_is_named(tmp_path, lost):
+    whole = {"format_version": FORMAT_VERSION, "stage": "Stage", "global_step": 0}
+    whole |= {name: {} for name in ("components", "state_dict", "ema")}
+    path = tmp_path / "a.ckpt"
+    torch.save(whole, path)
+    assert Checkpoint.read(path).step == 0
+    del whole[lost]
+    torch.save(whole, path)
+    with pytest.raises(UserError, match=rf"a\.ckpt: damaged, has no {lost}"):
+        Checkpoint.read(path)

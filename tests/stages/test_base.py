@@ -170,6 +170,16 @@ def test_another_frozen_part_is_refused(trained, tmp_path):
         trainer(tmp_path, 4).fit(stage, datamodule=ClipData(), ckpt_path=str(trained[3]))
 
 
+@pytest.mark.parametrize(("found", "first_found"), [(True, 2), (True, None), (False, 3)])
+def test_processes_that_go_on_from_different_checkpoints_end(trained, tmp_path, found, first_found):
+    own, path = (3, str(trained[3])) if found else (None, None)
+    runner = trainer(tmp_path, 6)
+    # What the first process read, where this one read its own.
+    runner.strategy.broadcast = lambda value, src=0: first_found if value == own else value
+    with pytest.raises(UserError, match=f"{path or 'no checkpoint'}: other processes read another"):
+        runner.fit(LatentVideoDiffusion(**video_parts()), datamodule=ClipData(2), ckpt_path=path)
+
+
 @pytest.mark.parametrize("way", ["init_from", "ckpt_path"])
 def test_keys_that_do_not_fit_are_named(trained, tmp_path, way):
     content = torch.load(trained[3])

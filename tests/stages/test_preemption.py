@@ -2,6 +2,10 @@
 
 import os
 import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
 
 import lightning as L
 import pytest
@@ -20,6 +24,7 @@ KINDS = {
     "manual": lambda: FlowDecoderGAN(**decoder_parts()),
 }
 STEPS, STOPPED_IN = 6, 2
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class SignalIn(L.Callback):
@@ -90,6 +95,22 @@ def test_it_waits_until_accumulated_gradients_are_used(tmp_path):
     assert saved["loops"]["fit_loop"]["epoch_loop.batch_progress"]["total"]["ready"] == 4
 
 
+def test_a_run_that_is_told_before_its_first_step_saves_after_it(tmp_path, monkeypatch):
+    """Lightning's own handler would make this process wait for others, which are not told."""
+    make = ClipData.train_dataloader
+
+    def told(data):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return make(data)
+
+    monkeypatch.setattr(ClipData, "train_dataloader", told)
+    with pytest.raises(SystemExit) as ended:
+        fit(tmp_path, "automatic")
+    assert ended.value.code == 143
+    saved = torch.load(tmp_path / "saved" / "last.ckpt", weights_only=True)
+    assert saved["global_step"] == 1
+
+
 def test_a_run_that_is_told_in_its_last_step_ends_as_ever(tmp_path):
     _, saved = fit(tmp_path, "automatic", SignalIn(signal.SIGTERM, batch=STEPS - 1))
     assert saved["global_step"] == STEPS
@@ -104,3 +125,32 @@ def test_a_loader_outlives_a_signal_to_all_processes(number):
     for worker in batches._workers:
         os.kill(worker.pid, number)
     assert torch.cat([*found, *batches]).tolist() == list(range(6))
+
+
+READING = """
+import multiprocessing, time
+from datamodules.loader import leave_stopping_to_the_run
+
+def read(started):
+    leave_stopping_to_the_run(0)
+    started.set()
+    time.sleep(300)
+
+started = multiprocessing.Event()
+multiprocessing.Process(target=read, args=(started,), daemon=True).start()
+started.wait()
+"""
+
+
+def test_a_run_that_ends_does_not_wait_for_what_its_workers_read():
+    """Python ends workers by SIGTERM, to which these are deaf, and waits for them."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", READING],
+        env=os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    )
+    try:
+        assert process.wait(timeout=100) == 0
+    finally:
+        with suppress(ProcessLookupError):  # all have ended
+            os.killpg(process.pid, signal.SIGKILL)
