@@ -33,8 +33,8 @@ class VideoEvaluation(L.LightningModule):
     """Has every method make a video of every sample, and reports what they are worth.
 
     Videos are kept in `out/samples`: a run that was stopped makes only those that are missing, and
-    a figure that is added later is computed from them. `out/report.json`, `out/report.md` and
-    pictures are written at the end.
+    a figure that is added later is computed from them, unless it needs motion that was not kept.
+    `out/report.json`, `out/report.md` and pictures are written at the end.
 
     Args:
         methods: the rows, by title.
@@ -105,6 +105,18 @@ class VideoEvaluation(L.LightningModule):
             seed,
             keeps_motion=any("motion" in figure.needs for figure in self.figures),
         )
+
+    def setup(self, stage: str) -> None:
+        """Refuses a precision that would change the figures' networks too, unseen in the report.
+
+        Raises:
+            UserError: it is not `32-true`.
+        """
+        if self.trainer.precision != "32-true":
+            raise UserError(
+                f"trainer.precision: {self.trainer.precision}; figures are measured in 32-true: "
+                "give --trainer.precision 32-true"
+            )
 
     def training_step(self, *_: object) -> None:
         """Never reached: `configure_optimizers` refuses first."""

@@ -28,8 +28,9 @@ class Figure(Metric):
     depends neither on batches nor on their order nor on the number of processes, each video counts
     once, and a bootstrap can draw the videos again. Summaries are computed in float64.
 
-    `compute`, `table` and `interval` bring the rows of all processes together: each has to call
-    them. Copies share their networks, which are frozen: a copy a row of a report costs nothing.
+    `compute`, `table`, `interval` and `warning` bring together what all processes have: each has to
+    call them. Copies share their networks, which are frozen: one for each row of a report costs
+    nothing.
 
     Attributes:
         name: heads its column.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -77,8 +77,10 @@ class SampleMaker:
                     f"model.methods: {title} needs true clips, and the data has none; leave it out"
                 )
             made = self._made(title, method, given)
-            motion = _motion(made)
-            if motion is None and self.keeps_motion and truth is not None:
+            motion = None
+            if self.keeps_motion and method.makes_motion:
+                motion = _motion(made)
+            elif self.keeps_motion and truth is not None:
                 motion = given.motion
             yield (
                 title,
@@ -96,28 +98,37 @@ class SampleMaker:
             )
 
     def _made(self, title: str, method: Method, given: _BatchInput) -> dict[str, Tensor]:
-        settings = method.settings()
-        if method.needs_clip:
-            settings["motion_of_clips"] = given.motion_source
+        fields = FIELDS if self.keeps_motion and method.makes_motion else ()
 
         def make() -> dict[str, Tensor]:
             made = method.make(given.for_method(method))
-            tensors = {"video": in_bytes(made.video)}
-            if self.keeps_motion and made.motion is not None:
-                tensors |= {name: getattr(made.motion, name).half() for name in FIELDS}
-            return tensors
+            motion = {name: getattr(made.motion, name).half() for name in fields}
+            return {"video": in_bytes(made.video), **motion}
 
-        return self.kept(title, settings, given, make)
+        def settings(index: int) -> Recipe:
+            motion = {"motion_of_clips": given.motion_source(index)} if method.needs_clip else {}
+            return method.settings() | motion
+
+        return self.kept(title, settings, given, make, ("video", *fields))
 
     def kept(
-        self, title: str, settings: Mapping[str, Any], given: _BatchInput, make: Any
+        self,
+        title: str,
+        settings: Callable[[int], Recipe],
+        given: _BatchInput,
+        make: Callable[[], dict[str, Tensor]],
+        fields: Sequence[str],
     ) -> dict[str, Tensor]:
-        """What `make` gives for a batch, tensors `(B, ...)`; from the files where all are there."""
+        """What `make` gives for a batch, tensors `(B, ...)`; from the files where all are there.
+
+        A file that lacks one of `fields` is made again: no figure needed it when it was made.
+        """
         names = given.batch["name"]
-        recipes = [given.recipe(i) | {"settings": settings} for i in range(len(names))]
+        recipes = [given.recipe(i) | {"settings": settings(i)} for i in range(len(names))]
 
         def load() -> list[dict[str, Tensor] | None]:
-            return [self.samples.load(title, n, r) for n, r in zip(names, recipes, strict=True)]
+            found = (self.samples.load(title, n, r) for n, r in zip(names, recipes, strict=True))
+            return [row if row and row.keys() >= set(fields) else None for row in found]
 
         there = load()
         if None in there:
@@ -129,7 +140,7 @@ class SampleMaker:
             there = load()
         rows = [row for row in there if row is not None]
         device = given.batch["fps"].device
-        return {key: torch.stack([row[key] for row in rows]).to(device) for key in rows[0]}
+        return {key: torch.stack([row[key] for row in rows]).to(device) for key in fields}
 
 
 class _BatchInput:
@@ -150,12 +161,14 @@ class _BatchInput:
             return self.batch["size"]
         return self.video.shape[-2], self.video.shape[-1]
 
-    @property
-    def motion_source(self) -> str:
-        """Where the motion of true clips comes from."""
-        if "depth" in self.batch:
-            return "labels"
-        return self.maker.teachers
+    def motion_source(self, index: int) -> str:
+        """Where the motion of a true clip comes from; other labels are told apart."""
+        if "depth" not in self.batch:
+            return self.maker.teachers
+        digest = hashlib.sha256()
+        for name in FIELDS:
+            digest.update(self.batch[name][index].cpu().numpy().tobytes())  # type: ignore[literal-required]
+        return f"labels {digest.hexdigest()[:16]}"
 
     def recipe(self, index: int) -> Recipe:
         """What a sample depends on besides its method."""
@@ -198,9 +211,8 @@ class _BatchInput:
         assert self.video is not None
         if "depth" in self.batch:
             return label_motion(self.batch)  # type: ignore[arg-type]
-        fields = self.maker.kept(
-            TRUE_MOTION, {"estimators": self.motion_source}, self, self._estimate
-        )
+        teachers = {"estimators": self.maker.teachers}
+        fields = self.maker.kept(TRUE_MOTION, lambda _: teachers, self, self._estimate, FIELDS)
         motion = _motion(fields)
         assert motion is not None
         return motion

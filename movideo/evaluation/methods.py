@@ -54,7 +54,7 @@ class Made:
 
     Attributes:
         video: `(B, F, 3, H, W)` in [-1, 1].
-        motion: the motion that it made up for it; None where it followed the true clip's.
+        motion: the motion that it made up for it; None where it makes up none.
     """
 
     video: Tensor
@@ -66,9 +66,11 @@ class Method(ABC):
 
     Attributes:
         needs_clip: whether it needs true clips, from which motion can be estimated.
+        makes_motion: whether it makes up the motion of its videos.
     """
 
     needs_clip: bool = True
+    makes_motion: bool = False
 
     def prepare(self, model: str) -> None:  # noqa: B027 (most need nothing)
         """Loads what it needs.
@@ -121,6 +123,7 @@ class Generation(Method):
         self.optional = optional
         self.true_motion = true_motion
         self.needs_clip = true_motion
+        self.makes_motion = not true_motion
         self.num_inference_steps = num_inference_steps
         self.guidance = guidance or ClassifierFreeGuidance()
 
@@ -159,7 +162,7 @@ class Generation(Method):
             guidance=self.guidance,
         )
         motion = Motion(result.depth, result.flow_i2v, result.flow_v2i)
-        return Made(result.video, None if self.true_motion else motion)
+        return Made(result.video, motion if self.makes_motion else None)
 
 
 class FlowWarping(Method):

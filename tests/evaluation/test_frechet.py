@@ -103,7 +103,7 @@ def test_the_truth_is_looked_at_once_for_all_methods():
 
 def test_few_videos_are_warned_of_and_one_is_refused():
     figure = FrechetDistance(VideoNetwork(Classifier()), "colours")
-    clips = judged(random_clips(3), truth=random_clips(3, seed=1))
+    clips = judged(random_clips(4), truth=random_clips(4, seed=1))
     figure.update(part(clips, [0]))
     assert figure.warning(1) == "colours: needs at least 2 videos and 2 true clips, not 1"
     assert figure.interval() is None
@@ -111,7 +111,14 @@ def test_few_videos_are_warned_of_and_one_is_refused():
         figure.compute()
     figure.update(part(clips, [1, 2]))
     assert "3 samples of 3 features; the covariance is not of full rank" in figure.warning(3)
+    figure.update(part(clips, [3]))
     assert figure.warning(4) is None
+    few = FrechetDistance(VideoNetwork(Classifier()), "colours")  # many videos of few true clips
+    few.update(
+        judged(random_clips(6), truth=clips.truth[[0] * 4 + [1] * 2], references=[*"aaaabb"])
+    )
+    assert "2 samples of 3 features; the covariance is not of full rank" in few.warning(6)
+    assert len(few.true_rows) == 2  # and not one a video
 
 
 def test_the_interval_holds_the_distance():

@@ -121,6 +121,26 @@ def test_what_is_there_is_not_made_again(batch, tmp_path):
     assert {path: (tmp_path / path).read_bytes() for path in files} == kept
 
 
+def test_a_figure_that_is_added_later_knows_the_motion_that_was_made(model, batch, tmp_path):
+    """And not the true clip's: the samples of the first run do not say what it was."""
+    methods = {"m": prepared(Generation(num_inference_steps=2), model)}
+    first = dict(maker(tmp_path, keeps_motion=False).judged(methods, batch))["m"]
+    assert first.motion is None
+    later = dict(maker(tmp_path).judged(methods, batch))["m"]
+    fresh = dict(maker(tmp_path / "fresh").judged(methods, batch))["m"]
+    assert torch.equal(later.video, first.video)
+    assert torch.equal(later.motion.flow_i2v, fresh.motion.flow_i2v)
+    assert not torch.equal(later.motion.flow_i2v, batch["flow_i2v"])
+
+
+def test_other_labels_are_other_motion(batch, tmp_path):
+    dict(maker(tmp_path).judged({"w": FlowWarping(), "f": FrozenKeyFrame()}, batch))
+    relabelled = {**batch, "flow_i2v": 2 * batch["flow_i2v"]}
+    dict(maker(tmp_path).judged({"f": FrozenKeyFrame()}, relabelled))  # which does not follow it
+    with pytest.raises(UserError, match=r"w/one\.safetensors: made with settings .*labels \w+"):
+        dict(maker(tmp_path).judged({"w": FlowWarping()}, relabelled))
+
+
 def test_samples_of_other_settings_are_refused(model, batch, tmp_path):
     dict(maker(tmp_path).judged({"m": prepared(Generation(num_inference_steps=2), model)}, batch))
     with pytest.raises(UserError, match=r"m/one\.safetensors: made with seed 0, not 1; give"):

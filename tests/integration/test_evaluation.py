@@ -112,6 +112,9 @@ def test_a_table(movideo, config, monkeypatch, tmp_path):
     assert movideo(*arguments(config, "first")).code == 0
     assert samples(tmp_path / "first") == kept
     assert read_report(tmp_path / "first").content() == report.content()
+    # Half precision would reach the figures' networks.
+    halved = movideo(*arguments(config, "halved", "--trainer.precision=bf16-mixed"))
+    assert "trainer.precision: bf16-mixed; figures are measured in 32-true" in halved.error
     # Another seed would be mixed up with what is there.
     assert "made with seed 0, not 1" in movideo(*arguments(config, "first", "--model.seed=1")).error
 

@@ -36,8 +36,8 @@ class InceptionV3(Extractor):
 
     Args:
         path: to its weights; by default where torch would keep them, if they are there.
-        frames: how many frames a video it is shown, spread evenly. At 4, all test captions of
-            MSR-VTT take 2 GB of memory.
+        frames: how many frames a video it is shown, spread evenly. At 4, the features of
+            all test captions of MSR-VTT are 2 GB, and at the end each process has some copies.
         sha256: the file's.
 
     Raises:

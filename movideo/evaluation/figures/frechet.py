@@ -34,6 +34,7 @@ class FrechetDistance(Figure):
         "bootstrap over true clips with their videos, the distance ± deviations of a normal one, "
         f"for repeated samples raise it; none with over {MOST_FEATURES} features, for time"
     )
+    owners: list[Tensor]
     true_ids: list[Tensor]
     true_rows: list[Tensor]
 
@@ -41,6 +42,7 @@ class FrechetDistance(Figure):
         super().__init__()
         self.extractor = extractor
         self.name = name
+        self.add_state("owners", [], dist_reduce_fx="cat")
         self.add_state("true_ids", [], dist_reduce_fx="cat")
         self.add_state("true_rows", [], dist_reduce_fx="cat")
 
@@ -53,9 +55,12 @@ class FrechetDistance(Figure):
         truth, references = clips.truth, clips.references
         assert truth is not None
         assert references is not None
-        key = (id(self.extractor), references[0])
-        self.true_ids.append(clip_ids(references))
-        self.true_rows.append(clips.once(key, lambda: self.extractor(truth).cpu()))
+        owner, key = clip_ids(references), (id(self.extractor), references[0])
+        # A clip's captions follow one another: 20 copies of each would fill the memory.
+        if not (self.owners and torch.equal(owner, self.owners[-1])):
+            self.true_ids.append(owner)
+            self.true_rows.append(clips.once(key, lambda: self.extractor(truth).cpu()))
+        self.owners.append(owner)
         features: Tensor = self.extractor(clips.video)
         return features
 
@@ -73,7 +78,7 @@ class FrechetDistance(Figure):
 
         videos, truth = sets
         true_ids, _ = gathered(self.true_ids, self.true_rows)
-        _, owners = gathered(self.ids, self.true_ids)
+        _, owners = gathered(self.ids, self.owners)
         place = torch.searchsorted(true_ids, owners)
 
         def redrawn(generator: torch.Generator) -> Tensor:
@@ -92,7 +97,8 @@ class FrechetDistance(Figure):
             return f"{self.name}: needs at least 2 videos and 2 true clips, not {count}"
         per_video = self.rows[0][0].numel() if self.rows else 0
         dimension = self.rows[0].shape[-1] if self.rows else 0
-        samples = count * per_video // max(dimension, 1)
+        true_ids, _ = gathered(self.true_ids, self.true_ids)
+        samples = min(count, len(true_ids)) * per_video // max(dimension, 1)  # of the smaller set
         if samples > dimension:
             return None
         return (
