@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from tqdm import tqdm
 
-from datamodules.loader import leave_stopping_to_the_run
+from datamodules.loader import worker_options
 from movideo.errors import UserError
 from movideo.video.batch import EvaluationBatch
 from movideo.video.clips import middle_times
@@ -306,9 +306,8 @@ class EvaluationDataModule(L.LightningDataModule):
             batch_size=step,
             # All of it: without a sampler of this kind Lightning would share it once more.
             sampler=DistributedSampler(dataset, num_replicas=1, rank=0, shuffle=False),
-            num_workers=self.num_workers,
             pin_memory=on_gpu,
-            worker_init_fn=leave_stopping_to_the_run,
+            **worker_options(self.num_workers, processes),
         )
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> Any:

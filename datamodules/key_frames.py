@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from datamodules.loader import worker_options
 from movideo.errors import UserError
 from movideo.video.key_frames import KeyFrameBatch, list_images, list_prompts
 from movideo.video.read import VideoError, read_image
@@ -147,8 +148,8 @@ class KeyFrameDataModule(L.LightningDataModule):
             batch_size=self.batch_size,  # by its name: Lightning builds loaders of predict anew
             # All of it: without a sampler of this kind Lightning would share it once more.
             sampler=DistributedSampler(key_frames, num_replicas=1, rank=0, shuffle=False),
-            num_workers=self.num_workers,
             collate_fn=list,
+            **worker_options(self.num_workers, processes),
         )
 
     def on_before_batch_transfer(self, batch: list[Sample], dataloader_idx: int) -> KeyFrameBatch:

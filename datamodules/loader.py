@@ -55,6 +55,24 @@ class ResumableLoader(DataLoader[dict[str, Any]]):
         self._is_loaded = True
 
 
+def worker_options(count: int, processes: int) -> dict[str, Any]:
+    """Arguments of a `DataLoader` that say how its workers are started.
+
+    Beside other processes they are started anew and not forked: of a process with the threads of
+    gloo or NCCL a fork may never come to life (seen with Python 3.11: one of those threads held a
+    lock of the interpreter's), and all processes would wait for it.
+
+    Args:
+        count: of workers.
+        processes: of the run.
+    """
+    return {
+        "num_workers": count,
+        "worker_init_fn": leave_stopping_to_the_run,
+        "multiprocessing_context": "spawn" if count and processes > 1 else None,
+    }
+
+
 def leave_stopping_to_the_run(_worker: int) -> None:
     """Makes a worker deaf to the signals that tell a run to stop: they come to all its processes.
 

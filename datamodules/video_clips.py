@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from datamodules.buckets import check_buckets, shape_clips
 from datamodules.clip_dataset import ClipDataset, TrainingClips
-from datamodules.loader import ResumableLoader, leave_stopping_to_the_run
+from datamodules.loader import ResumableLoader, worker_options
 from datamodules.order import EpochOrder
 from datamodules.packed_clips import PackedClips
 from datamodules.sampler import PlaceSampler
@@ -393,10 +393,9 @@ class VideoClipDataModule(L.LightningDataModule):
     def _loader_options(self) -> dict[str, Any]:
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         return {
-            "num_workers": self.num_workers,
+            **worker_options(self.num_workers, _world_size()),
             "persistent_workers": self.num_workers > 0,
             "pin_memory": on_gpu,
-            "worker_init_fn": leave_stopping_to_the_run,
         }
 
     def on_after_batch_transfer(self, batch: StoredBatch, dataloader_idx: int) -> ClipBatch:

@@ -4,8 +4,9 @@ import lightning as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
+from torch.utils.data import DataLoader
 
-from datamodules.loader import ResumableLoader
+from datamodules.loader import ResumableLoader, worker_options
 from datamodules.order import EpochOrder
 from datamodules.sampler import PlaceSampler
 from movideo.video.augment import HorizontalFlip, RandomZoom, TemporalReversal
@@ -152,3 +153,21 @@ def test_ranks_resume_from_one_state(loader):
         rank.load_state_dict({"epoch": 0, "clips": 28})
     dealt = [place for rank in ranks for batch in epoch_of(rank, 0) for place in batch]
     assert sorted(place[2] for place in dealt) == list(range(28, 40))
+
+
+def test_workers_are_forked_in_a_process_alone_and_spawned_beside_others():
+    """A fork beside the threads of gloo hung once in some fifty runs; a spawned one cannot."""
+    assert worker_options(2, 1)["multiprocessing_context"] is None
+    assert worker_options(2, 2)["multiprocessing_context"] == "spawn"
+    assert worker_options(0, 2)["multiprocessing_context"] is None  # or torch would refuse
+
+
+def test_spawned_workers_read_what_this_process_reads(make):
+    dataset = make()._datasets["train"]
+    here = list(DataLoader(dataset, 2, **worker_options(0, 1)))
+    there = list(DataLoader(dataset, 2, **worker_options(1, 2)))
+    assert len(here) == len(there) > 0
+    for one, other in zip(here, there, strict=True):
+        assert one["name"] == other["name"]
+        assert torch.equal(one["video"], other["video"])
+        assert torch.equal(one["flow_i2v"], other["flow_i2v"])

@@ -26,7 +26,7 @@ class RowStore(Generic[AnyRow]):
     Only headers are read to build the index. A folder that does not exist is an empty one. A clip
     that is in several shards is taken from the first: folders in the order given, files by name.
 
-    The index is two arrays, 72 bytes a clip, that worker processes share with their parent. A shard
+    The index is two arrays, 72 bytes a clip, that forked workers share with their parent. A shard
     is mapped into memory when a clip of it is first asked for, by each process for itself.
 
     Attributes:
