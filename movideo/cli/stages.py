@@ -113,6 +113,14 @@ class MovideoCLI(LightningCLI):
                 num_nodes=self.trainer.num_nodes,
             )
 
+    def after_predict(self) -> None:
+        """Waits for the processes that this one launched: they may have more left to make.
+
+        For any time, while a barrier gives up after half an hour.
+        """
+        for process in getattr(self.trainer.strategy.launcher, "procs", ()):
+            process.wait()
+
     def before_test(self) -> None:
         """Starts the clock."""
         self._started = monotonic()
