@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from datamodules.evaluation import EvaluationDataModule, Protocol, Sample, TrueClip, read_lines
+from datamodules.evaluation import EvaluationDataModule, Protocol, Sample, TrueClip
+from datamodules.listings import read_lines
 from movideo.errors import UserError
 from movideo.video.frame_folders import probe_frames
 from movideo.video.read import VideoInfo

@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from datamodules.evaluation import EvaluationDataModule, Protocol, Sample, TrueClip, read_listing
+from datamodules.evaluation import EvaluationDataModule, Protocol, Sample, TrueClip
+from datamodules.listings import read_listing
 from movideo.errors import UserError
 
 LISTS = ("test_videodatainfo.json", "MSRVTT_data.json")

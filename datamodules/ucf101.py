@@ -7,7 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
-from datamodules.evaluation import EvaluationDataModule, Protocol, Sample, TrueClip, read_lines
+from datamodules.evaluation import EvaluationDataModule, Protocol, Sample, TrueClip
+from datamodules.listings import read_lines
 from movideo.errors import UserError
 
 _LINE = re.compile(r"(?P<path>(?P<class>\w+)/(?P<video>\w+)\.avi)(?: \d+)?")

@@ -2,21 +2,14 @@
 
 from movideo.evaluation.clips import JudgedClips
 from movideo.evaluation.figure import Figure
-from movideo.evaluation.figures import (
-    CLIPSIM,
-    FID,
-    FVD,
-    LPIPS,
-    PSNR,
-    SSIM,
+from movideo.evaluation.figures.clip import CLIPSIM, FrameConsistency
+from movideo.evaluation.figures.fidelity import LPIPS, PSNR, SSIM, RandomFeatureDistance
+from movideo.evaluation.figures.frechet import FID, FVD, EmbeddedVideoDistance, FrechetDistance
+from movideo.evaluation.figures.inception_score import InceptionScore
+from movideo.evaluation.figures.motion import (
     DepthErrorFigure,
-    EmbeddedVideoDistance,
     FlowError,
-    FrameConsistency,
-    FrechetDistance,
-    InceptionScore,
     MotionFidelity,
-    RandomFeatureDistance,
     WarpErrorFigure,
 )
 from movideo.evaluation.methods import (

@@ -36,7 +36,7 @@ class SampleFolder:
         Raises:
             UserError: it would lie elsewhere; names may come from a data set's lists.
         """
-        return inside(self.folder, Path(re.sub(r"[^\w.+-]+", "_", method), f"{name}.safetensors"))
+        return inside(self.folder, Path(folder_name(method), f"{name}.safetensors"))
 
     def load(self, method: str, name: str, recipe: Mapping[str, Any]) -> dict[str, Tensor] | None:
         """A sample's tensors; None if it is still to be made.

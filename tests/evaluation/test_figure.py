@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from movideo.evaluation import PSNR, EmbeddedVideoDistance, Figure, MotionFidelity
+from movideo.evaluation import PSNR, EmbeddedVideoDistance, Figure, FrechetDistance, MotionFidelity
 from movideo.evaluation.extractors import VideoNetwork
-from movideo.evaluation.figures import FrechetDistance
 from movideo.models.motion_space import Motion
 from tests.evaluation.parts import Classifier, judged, part, random_clips
 from tests.evaluation.two_processes import results

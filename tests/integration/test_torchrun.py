@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from tests.event_files import losses
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 40
@@ -81,15 +82,3 @@ def wait_for_steps(run, count):
             return
         time.sleep(0.5)
     pytest.fail(f"{count} steps take too long")
-
-
-def losses(run):
-    """The loss of every step; no step may be logged twice."""
-    found = {}
-    for path in sorted(run.rglob("events.*")):
-        events = EventAccumulator(str(path), size_guidance={"scalars": 0}).Reload()
-        if "train/loss" in events.Tags()["scalars"]:
-            for event in events.Scalars("train/loss"):
-                assert event.step not in found
-                found[event.step] = event.value
-    return found

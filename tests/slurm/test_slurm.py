@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.event_files import losses
 from tests.slurm.two_nodes import missing, read, two_nodes, wait_for
 
 pytestmark = [
@@ -209,18 +209,6 @@ def check(slurm, folder, name, ended, uninterrupted):
     )
     for key in ("state_dict", "ema"):
         assert all(torch.equal(whole[key][part], last[key][part]) for part in whole[key])
-
-
-def losses(run):
-    """The loss of every step of a run; no step may be logged twice."""
-    found = {}
-    for path in sorted(run.rglob("events.*")):
-        events = EventAccumulator(str(path), size_guidance={"scalars": 0}).Reload()
-        if "train/loss" in events.Tags()["scalars"]:
-            for event in events.Scalars("train/loss"):
-                assert event.step not in found
-                found[event.step] = event.value
-    return found
 
 
 def movideo(folder, *arguments):
