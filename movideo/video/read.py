@@ -106,7 +106,7 @@ def _collect(
         if time in drawn:
             pixels[place] = pixels[drawn[time]]
         else:
-            converter.write(frame, pixels[place])
+            converter.write(frame, pixels[place].numpy())
             drawn[time] = place
     return pixels, len(drawn)
 

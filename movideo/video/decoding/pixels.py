@@ -3,7 +3,7 @@
 import mmap
 from contextlib import suppress
 from math import prod
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -13,12 +13,12 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from numpy.typing import NDArray
 from torch import Tensor
 
+_Pixels = TypeVar("_Pixels", Tensor, NDArray[np.uint8])
+
 _LARGE = 2**25  # bytes; glibc keeps smaller blocks for use again, and maps larger ones each time
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
-_ACCURATE = Interpolation.BICUBIC | Interpolation.ACCURATE_RND
-_TO_RGB = _ACCURATE | Interpolation.FULL_CHR_H_INT
-_RESIZED_TO_RGB = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-_TO_YUV = _ACCURATE | Interpolation.FULL_CHR_H_INP
+_TO_RGB = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+_TO_YUV = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
 
 
 def rotation(frame: VideoFrame) -> int:
@@ -28,9 +28,12 @@ def rotation(frame: VideoFrame) -> int:
 
 def shown_size(frame: VideoFrame) -> tuple[int, int]:
     """(height, width) of the frame as it is shown, upright."""
-    stored = (frame.height, frame.width)
     swaps, _, _ = _orientation(frame)
-    return stored[::-1] if swaps else stored
+    return _turned((frame.height, frame.width), swaps)
+
+
+def _turned(size: tuple[int, int], swaps: bool) -> tuple[int, int]:
+    return size[::-1] if swaps else size
 
 
 def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
@@ -58,31 +61,29 @@ class RgbConverter:
         self.size = size
         self._reformatter = VideoReformatter()
 
-    def write(self, frame: VideoFrame, out: Tensor) -> None:
+    def write(self, frame: VideoFrame, out: NDArray[np.uint8]) -> None:
         """Fills `out`, `(3, H, W)` RGB bytes, by the matrix and range that the frame names.
 
         Colour and size change in one step: libswscale computes with 15 bits in between, and scales
         the halved colour planes from the size they are stored in.
         """
         swaps, *backwards = _orientation(frame)
-        shown = shown_size(frame)
-        covering = _covering(shown, self.size)
-        height, width = covering[::-1] if swaps else covering
+        shown = _turned((frame.height, frame.width), swaps)
+        height, width = _turned(_covering(shown, self.size), swaps)
         planar = self._reformatter.reformat(
             frame,
             width,
             height,
             format="gbrp",  # libswscale has vector code for planes, none for interleaved RGB
             src_colorspace=_matrix(frame),
-            interpolation=_TO_RGB if covering == shown else _RESIZED_TO_RGB,
+            interpolation=_TO_RGB,
             threads=1,
         )
-        flipped = [axis for axis, is_backward in zip((1, 0), backwards, strict=True) if is_backward]
+        flip = tuple(slice(None, None, -1 if axis else 1) for axis in reversed(backwards))
         for channel, index in zip(out, (2, 0, 1), strict=True):
             plane = _plane(planar, index)
-            turned = plane.T if swaps else plane
-            upright = turned.flip(flipped) if flipped else turned
-            channel.copy_(_center_crop(upright, self.size))
+            upright = (plane.T if swaps else plane)[flip]
+            np.copyto(channel, _center_crop(upright, self.size))
 
 
 def _matrix(frame: VideoFrame) -> int:
@@ -93,11 +94,11 @@ def _matrix(frame: VideoFrame) -> int:
     return Colorspace.ITU709 if large else Colorspace.ITU601
 
 
-def _plane(frame: VideoFrame, index: int) -> Tensor:
+def _plane(frame: VideoFrame, index: int) -> NDArray[np.uint8]:
     """`(H, W)` bytes of one plane, without the padding of its rows; shares the frame's memory."""
     plane = frame.planes[index]
-    padded = torch.frombuffer(plane, dtype=torch.uint8).view(plane.height, plane.line_size)
-    return padded[:, : plane.width]
+    padded: NDArray[np.uint8] = np.frombuffer(memoryview(plane), np.uint8)
+    return padded.reshape(plane.height, plane.line_size)[:, : plane.width]
 
 
 def encode_frame(pixels: NDArray[np.uint8], pix_fmt: str) -> VideoFrame:
@@ -117,7 +118,8 @@ def fit(image: Tensor, size: tuple[int, int] | None) -> Tensor:
     have = (image.shape[-2], image.shape[-1])
     if size is None or have == tuple(size):
         return image
-    return _center_crop(F.resize(image, list(_covering(have, size)), antialias=True), size)
+    resized: Tensor = F.resize(image, list(_covering(have, size)), antialias=True)
+    return _center_crop(resized, size)
 
 
 def _covering(have: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]:
@@ -127,7 +129,7 @@ def _covering(have: tuple[int, int], wanted: tuple[int, int]) -> tuple[int, int]
     return height, width
 
 
-def _center_crop(image: Tensor, size: tuple[int, int]) -> Tensor:
+def _center_crop(image: _Pixels, size: tuple[int, int]) -> _Pixels:
     height, width = size
     top, left = (round((h - w) / 2) for h, w in zip(image.shape[-2:], size, strict=True))
     return image[..., top : top + height, left : left + width]
