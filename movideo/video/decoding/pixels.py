@@ -15,7 +15,7 @@ from torch import Tensor
 
 _Pixels = TypeVar("_Pixels", Tensor, NDArray[np.uint8])
 
-_LARGE = 2**25  # bytes; glibc keeps smaller blocks for use again, and maps larger ones each time
+_LARGE_PAGE = 2**21  # bytes
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _TO_RGB = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _TO_YUV = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
@@ -142,12 +142,14 @@ def empty_pixels(*shape: int) -> Tensor:
     long for a frame as to convert its colours, in pages of 2 MiB a fraction of it.
     """
     count = prod(shape)
-    if count < _LARGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+    if count < _LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         return torch.empty(shape, dtype=torch.uint8)
-    memory = mmap.mmap(-1, count, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    pages = -(-count // _LARGE_PAGE) + 1  # one more, since the first one begins anywhere
+    memory = mmap.mmap(-1, pages * _LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     with suppress(OSError):  # a kernel built without them
         memory.madvise(mmap.MADV_HUGEPAGE)
-    return torch.frombuffer(memory, dtype=torch.uint8).view(shape)
+    block = torch.frombuffer(memory, dtype=torch.uint8)
+    return block[-block.data_ptr() % _LARGE_PAGE :][:count].view(shape)
 
 
 def to_float(image: Tensor) -> Tensor:
