@@ -65,7 +65,17 @@ class WholeCheckpointIO(TorchCheckpointIO):
 
 
 class StepCheckpoint(ModelCheckpoint):
-    """Lightning's, but a run that ends between two saves is saved as it ends."""
+    """Lightning's, but a run that ends between two saves is saved as it ends.
+
+    A run that goes on in its folder replaces the `last.ckpt` there, from whichever checkpoint: what
+    is told to use that file must not be left with one that was damaged.
+    """
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Lightning's first checkpoint of a run knows of no last one."""
+        super().load_state_dict(state_dict)
+        if self.dirpath == state_dict.get("dirpath") and not self.last_model_path:
+            self.last_model_path = self.format_checkpoint_name({}, self.CHECKPOINT_NAME_LAST)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Lightning does this only for a run that was never saved."""

@@ -103,3 +103,17 @@ def test_a_run_that_ends_between_two_saves_is_saved(tmp_path):
     runner = trainer(tmp_path, 3, callbacks=[saving], enable_checkpointing=True)
     runner.fit(LatentVideoDiffusion(**video_parts()), datamodule=ClipData())
     assert Checkpoint.read(tmp_path / "last.ckpt").step == 3
+
+
+def test_going_on_from_an_earlier_step_the_last_one_keeps_its_name(tmp_path):
+    def run(steps, start=None):
+        saving = StepCheckpoint(tmp_path, every_n_train_steps=1, save_last=True, save_top_k=-1)
+        runner = trainer(tmp_path, steps, callbacks=[saving], enable_checkpointing=True)
+        stage = LatentVideoDiffusion(**video_parts())
+        runner.fit(stage, datamodule=ClipData(), ckpt_path=start, weights_only=False)
+
+    run(2)
+    (tmp_path / "last.ckpt").write_bytes(b"damaged")
+    run(3, tmp_path / "epoch=0-step=1.ckpt")  # written before there was a last one
+    assert [name for name in files(tmp_path) if name.startswith("last")] == ["last.ckpt"]
+    assert Checkpoint.read(tmp_path / "last.ckpt").step == 3
