@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -48,6 +49,11 @@ class ClipSources:
     def names(self) -> list[str]:
         """In the order given."""
         return [self.videos] if isinstance(self.videos, str) else list(self.videos)
+
+    @property
+    def folders(self) -> list[str]:
+        """The folder of each: itself, or the one that a file or a list lies in."""
+        return [os.path.dirname(name) if os.path.isfile(name) else name for name in self.names]
 
     @property
     def weight_list(self) -> list[float] | None:

@@ -136,11 +136,11 @@ class VideoClipDataModule(L.LightningDataModule):
         self.with_labels = with_labels
         device = "cuda" if torch.cuda.is_available() else "cpu"
         teachers = depth_estimator or ParallaxDepth(), flow_estimator or DISFlow()
-        videos_folders = (*self.sources.names, self._scene_folder(test_scenes))
+        videos_folders = (*self.sources.folders, self._scene_folder(test_scenes))
         self.labels = ShardFolder(
             self.data_dir,
             LabelMaker(*teachers, label_grid, device),
-            given=[Path(folder) / LABELS for folder in videos_folders],
+            given=[Path(folder) / LABELS for folder in dict.fromkeys(videos_folders)],
         )
         makers = {} if encoders is None else encoders.makers(device)
         self.encodings: dict[str, ShardFolder[Any]] = {

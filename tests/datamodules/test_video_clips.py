@@ -16,6 +16,7 @@ from movideo.video.clips import read_clip
 from movideo.video.labels.shards import ClipLabels, identity_alignment, write_shard
 from movideo.video.labels.store import LabelStore
 from movideo.video.read import VideoError
+from movideo.video.scene_files import write_scenes
 from tests.datamodules.conftest import SCENES, clip
 
 
@@ -74,6 +75,15 @@ def test_stages_are_given_floats_and_exact_labels_of_scenes(make):
         assert batch["key_index"][index] == 1
     assert not data.label_dir.exists()
     assert len(data._datasets["test"]) == 2
+
+
+def test_a_list_has_the_labels_of_the_folder_that_it_lies_in(make, tmp_path):
+    folder = write_scenes(tmp_path, SCENES)
+    names = sorted(path.name for path in folder.glob("*.mp4"))
+    (folder / "videos.txt").write_text("\n".join(names))
+    data = make(videos=str(folder / "videos.txt"))
+    assert not data.label_dir.exists()
+    assert len(data._datasets["train"]) + len(data._datasets["val"]) + 1 == len(names) == 8
 
 
 def test_depth_is_aligned_on_the_device():
