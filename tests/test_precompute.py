@@ -103,7 +103,7 @@ def wait_for_labels(pairs):
 @needs_real_clips
 @pytest.mark.parametrize(
     ("moments", "num_frames"),
-    [(3, 3), pytest.param(20, 9, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])],
+    [(1, 3), pytest.param(20, 9, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])],
 )
 def test_killed_at_random_moments(real, tmp_path, monkeypatch, moments, num_frames):
     monkeypatch.setattr(label_folder, "SHARDS", SHARDS)
