@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from benchmarks import sample_clips
-from movideo.cli.process_share import process_share
+from movideo.cli.process_share import process_share, take_own_gpu
 from movideo.errors import UserError
 from movideo.label_preview import preview
 from movideo.video.clips import ClipSettings
@@ -299,3 +299,20 @@ def test_an_array_of_tasks_shares_without_gap_or_overlap():
 def test_no_share(options, environment, says):
     with pytest.raises(UserError, match=says):
         process_share(*options, environment)
+
+
+@pytest.mark.parametrize(
+    ("environment", "gpu"),
+    [
+        ({}, 0),
+        ({"LOCAL_RANK": "1", "RANK": "9", "SLURM_LOCALID": "0"}, 1),
+        ({"SLURM_LOCALID": "5"}, 1),
+    ],
+)
+def test_each_process_of_a_machine_takes_a_gpu_of_its_own(monkeypatch, environment, gpu):
+    taken = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    take_own_gpu(environment)
+    assert taken == [gpu]

@@ -10,7 +10,7 @@ import torch
 
 from datamodules import VideoClipDataModule
 from movideo.cli.parser import UserArgumentParser
-from movideo.cli.process_share import process_share
+from movideo.cli.process_share import process_share, take_own_gpu
 from movideo.errors import UserError
 from movideo.inside import inside
 from movideo.label_preview import write_previews
@@ -43,6 +43,7 @@ def run_precompute(arguments: list[str]) -> None:
     if options["preview"] < 0:
         raise UserError(f"--preview {options['preview']}: give the number of clips to draw")
     rank, world_size = process_share(options["rank"], options["world_size"], os.environ)
+    take_own_gpu(os.environ)
     # OpenCV counts threads by itself: one setting, such as OMP_NUM_THREADS=1, shall rule both.
     cv2.setNumThreads(torch.get_num_threads())
     failed = data.precompute_all(rank, world_size)

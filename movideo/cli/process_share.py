@@ -1,12 +1,15 @@
-"""Which share of the work a process takes: from options, torchrun or SLURM."""
+"""Which share of the work, and which GPU, a process takes: from options, torchrun or SLURM."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
+
 from movideo.errors import UserError
 
 PROCESS_VARIABLES = (("RANK", "WORLD_SIZE"), ("SLURM_PROCID", "SLURM_NTASKS"))
+LOCAL_VARIABLES = ("LOCAL_RANK", "SLURM_LOCALID")
 ARRAY_INDEX, ARRAY_FIRST, ARRAY_COUNT, ARRAY_STEP = (
     f"SLURM_ARRAY_TASK_{name}" for name in ("ID", "MIN", "COUNT", "STEP")
 )
@@ -35,6 +38,21 @@ def process_share(
     process, processes = _process(environment)
     task, tasks = _array_task(environment)
     return task * processes + process, tasks * processes
+
+
+def take_own_gpu(environment: Mapping[str, str]) -> None:
+    """Makes `cuda` mean another GPU to each of the processes of a machine; in turn if too few.
+
+    Args:
+        environment: variables of torchrun (LOCAL_RANK) or of SLURM's tasks (SLURM_LOCALID), which
+            may have set that each of them sees one GPU only.
+
+    Raises:
+        UserError: one of them is no number.
+    """
+    if torch.cuda.is_available():
+        place = next((name for name in LOCAL_VARIABLES if name in environment), "")
+        torch.cuda.set_device(_number(environment, place) % torch.cuda.device_count())
 
 
 def _process(environment: Mapping[str, str]) -> tuple[int, int]:
