@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from movideo.video.labels.folder import made_otherwise
 from movideo.video.labels.making import RowMaker, make_rows, missing_clips
 from movideo.video.labels.shards import AnyRow
 from movideo.video.labels.store import RowStore
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,3 +75,22 @@ class ShardFolder(Generic[AnyRow]):
         """
         known = RowStore(self.maker.kind, *self.given)
         return make_rows(clips, self.directory, self.maker, rank, world_size, known=known)
+
+    def with_rows(
+        self, sources: Sequence[Sequence[Clip]], store: RowStore[AnyRow], part: str
+    ) -> list[list[Clip]]:
+        """Those clips of each source that have rows; one warning counts the others.
+
+        Args:
+            sources: clips of a part of the data.
+            store: the rows.
+            part: its name, for the warning.
+        """
+        having = [[clip for clip in clips if clip in store] for clips in sources]
+        count, left = sum(map(len, sources)), sum(map(len, having))
+        if left < count:
+            logger.warning(
+                "%d of %d %s clips are left out: no %s could be made of them (%s)",
+                count - left, count, part, self.maker.kind.noun, self.directory,
+            )  # fmt: skip
+        return having

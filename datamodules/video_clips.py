@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from datamodules.sampler import PlaceSampler
 from datamodules.shard_folder import ShardFolder
 from datamodules.sources import ClipSources
 from datamodules.split import TRAIN, split_by_video
+from datamodules.stored_encodings import with_encodings
 from movideo.encodings import Encoders
 from movideo.errors import UserError
 from movideo.estimators import DepthEstimator, DISFlow, FlowEstimator, ParallaxDepth
@@ -32,13 +32,10 @@ from movideo.video.augment import Augmentation
 from movideo.video.batch import ClipBatch, StoredBatch, to_clip_batch
 from movideo.video.clips import Clip, ClipSettings, read_clip
 from movideo.video.index import index_clips
-from movideo.video.labels.store import RowStore
 from movideo.video.scene_files import LABELS, SceneSettings, write_scenes
 
 if TYPE_CHECKING:
     from movideo.models.motion_space import MotionSpace
-
-logger = logging.getLogger(__name__)
 
 # One set for every figure that is quoted. Its settings are part of the figure: do not change them.
 FROZEN_SCENES = SceneSettings(count=24, seed=20231120)
@@ -263,7 +260,7 @@ class VideoClipDataModule(L.LightningDataModule):
         if store is not None:
             self.labels.check_all_made(_flat(self._split_clips().values()), store)
         for part, sources in self._split_clips().items():
-            kept = sources if store is None else _made(sources, store, part, self.label_dir)
+            kept = sources if store is None else self.labels.with_rows(sources, store, part)
             self._datasets[part] = ClipDataset(kept, store)
 
     def serve_encodings(self, parts: Mapping[str, PretrainedModule]) -> None:
@@ -281,36 +278,9 @@ class VideoClipDataModule(L.LightningDataModule):
             UserError: `encoders` are given of which the stage needs none, or others than its own,
                 or with several processes encodings are still to be made.
         """
-        if not self.encodings:
-            return
-        served = [name for name in self.encodings if name in parts]
-        if not served:
-            raise UserError(
-                "data.encoders: given, but this stage trains on the video itself; leave it out"
-            )
-        for name in served:
-            self._check_same_encoder(name, parts[name])
-        left = [name for name in parts if name not in served]
-        if left:
-            logger.warning("data.encoders: without %s; videos are read for it", " and ".join(left))
-        dataset = self._datasets[TRAIN]
-        sources, stores = dataset.by_source(), []
-        for folder in (self.encodings[name] for name in served):
-            clips = _flat([sources])
-            if _world_size() == 1:
-                folder.make(clips)
-            store = folder.store()
-            folder.check_all_made(clips, store)
-            sources = _made(sources, store, TRAIN, folder.directory)
-            stores.append(store)
-        self._datasets[TRAIN] = ClipDataset(sources, dataset.labels, stores, with_video=bool(left))
-
-    def _check_same_encoder(self, name: str, part: PretrainedModule) -> None:
-        kept, own = self.encodings[name].maker.settings[name], part.fingerprint()
-        if kept != own:
-            raise UserError(
-                f"data.encoders.{name}: weights {kept[:8]}, but model.{name} has {own[:8]}; "
-                "name the same weights in both"
+        if self.encodings:
+            self._datasets[TRAIN] = with_encodings(
+                self._datasets[TRAIN], self.encodings, parts, may_make=_world_size() == 1
             )
 
     def label_statistics(self, space: MotionSpace) -> LabelStatistics:
@@ -401,20 +371,6 @@ class VideoClipDataModule(L.LightningDataModule):
     def on_after_batch_transfer(self, batch: StoredBatch, dataloader_idx: int) -> ClipBatch:
         """Converts the batch where it is used: half as many bytes are moved there."""
         return to_clip_batch(batch)
-
-
-def _made(
-    sources: Sequence[Sequence[Clip]], store: RowStore[Any], part: str, directory: Path
-) -> list[list[Clip]]:
-    """Those clips of each source that have rows; one warning counts the others."""
-    made = [[clip for clip in clips if clip in store] for clips in sources]
-    count, left = len(_flat([sources])), len(_flat([made]))
-    if left < count:
-        logger.warning(
-            "%d of %d %s clips are left out: no %s could be made of them (%s)",
-            count - left, count, part, store.kind.noun, directory,
-        )  # fmt: skip
-    return made
 
 
 def _flat(parts: Iterable[Iterable[Iterable[Clip]]]) -> list[Clip]:
