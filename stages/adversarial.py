@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.core.optimizer import LightningOptimizer
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -90,6 +91,27 @@ class AdversarialStage(Stage):
         raise NotImplementedError
 
     # ----------------------------------------------------------------------------------- training
+
+    @property
+    def clip_val(self) -> float | None:
+        """See `Stage`: its own, since Lightning clips nothing by itself here."""
+        return self.gradient_clip_val
+
+    def on_train_start(self) -> None:
+        """Refuses what Lightning would, but for the reader: at the second step it says less.
+
+        Raises:
+            UserError: as in `Stage`; or the processes expect gradients of all parameters.
+        """
+        super().on_train_start()
+        strategy = self.trainer.strategy
+        if not isinstance(strategy, DDPStrategy) or self.trainer.world_size == 1:
+            return
+        if not strategy._ddp_kwargs.get("find_unused_parameters"):
+            raise UserError(
+                "trainer.strategy: with two optimisers no backward pass uses all parameters; "
+                "give ddp_find_unused_parameters_true"
+            )
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
         """A step of the network and, once the GAN has started, one of the discriminators."""
@@ -219,8 +241,8 @@ class AdversarialStage(Stage):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Clips here, where gradients are no longer scaled for float16."""
-        if self.gradient_clip_val is not None:
-            self.clip_gradients(optimizer, self.gradient_clip_val, "norm")
+        if self.clip_val is not None:
+            self.clip_gradients(optimizer, self.clip_val, "norm")
 
     def _optimizers(self) -> tuple[LightningOptimizer, LightningOptimizer]:
         network, discriminators = cast(list[LightningOptimizer], self.optimizers())

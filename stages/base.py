@@ -10,6 +10,7 @@ import lightning as L
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.precision import MixedPrecision
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.modules.module import _IncompatibleKeys
@@ -73,6 +74,7 @@ class Stage(L.LightningModule):
         self.allow_random = allow_random
         self.allow_other_parts = allow_other_parts
         self._frozen: tuple[str, ...] = ()
+        self._is_started = False
         self._torch_seed = 0
         self._resumed_at: int | None = None
         self.register_state_dict_post_hook(_drop_frozen)  # type: ignore[no-untyped-call]
@@ -106,16 +108,17 @@ class Stage(L.LightningModule):
         return self
 
     def setup(self, stage: str) -> None:
-        """Starts from another run's weights, and refuses to learn over random frozen parts.
+        """Starts from another run's weights, once, and refuses to learn over random frozen parts.
 
         Raises:
             UserError: a frozen part is random, or `init_from` or the data's encodings do not fit.
         """
-        if self.init_from is not None:
+        if self.init_from is not None and not self._is_started:
             checkpoint = starting_point(self.init_from, type(self).__name__)
             if not self.allow_other_parts:
                 self.check_parts(checkpoint.components, self.init_from)
             load_strictly(self, self._filled_up(checkpoint.weights()), self.init_from)
+        self._is_started = True
         for name in self._frozen if stage == "fit" and not self.allow_random else ():
             part = getattr(self, name)
             if isinstance(part, PretrainedModule) and part.is_random:
@@ -162,6 +165,25 @@ class Stage(L.LightningModule):
                 check_same(part, described[name], f"{where}: model.{name}")
 
     # ----------------------------------------------------------------------------------- training
+
+    @property
+    def clip_val(self) -> float | None:
+        """Norm to which the gradients of an optimiser are clipped."""
+        return self.trainer.gradient_clip_val
+
+    def on_train_start(self) -> None:
+        """Refuses what Lightning would, but for the reader: at the first step it says less.
+
+        Raises:
+            UserError: gradients of a fused optimiser are to be clipped under mixed precision.
+        """
+        is_mixed = isinstance(self.trainer.precision_plugin, MixedPrecision)
+        for optimizer in self.trainer.optimizers if is_mixed and self.clip_val else ():
+            if getattr(optimizer, "_step_supports_amp_scaling", False):
+                raise UserError(
+                    f"model: {type(optimizer).__name__} is fused, and Lightning clips no fused "
+                    "optimiser's gradients under mixed precision; leave out fused: true"
+                )
 
     def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
         """Makes what draws from torch's own generators, as dropout does, depend on the step."""

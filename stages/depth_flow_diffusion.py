@@ -10,6 +10,7 @@ from torch import Tensor
 from torchmetrics import MeanMetric, MetricCollection
 
 from movideo.checkpoint import build
+from movideo.errors import UserError
 from movideo.metrics import DepthError, EndPointError, FlowCosine
 from movideo.model_folder import starting_point
 from movideo.models.motion_space import CHANNELS, Motion, MotionSpace
@@ -66,11 +67,19 @@ class DepthFlowDiffusion(DiffusionStage):
         """Measures the spread of the training labels, once, before the first step.
 
         Weights of another run go on in the space that they were trained in.
+
+        Raises:
+            UserError: as in `Stage`; or that space has another grid.
         """
         super().setup(stage)
         own = type(self.motion_space)
         start = self.init_from and starting_point(self.init_from, type(self).__name__)
         if start and isinstance(space := start.component("motion_space"), own):
+            if tuple(space.grid) != tuple(self.motion_space.grid):
+                raise UserError(
+                    f"model.motion_grid: {list(self.motion_space.grid)}, but {self.init_from} was "
+                    f"trained on {list(space.grid)}; give that"
+                )
             self.motion_space = space
         elif stage == "fit":
             spread = self.trainer.datamodule.label_statistics(self.motion_space)  # type: ignore[attr-defined]

@@ -9,6 +9,7 @@ from diffusers import SchedulerMixin
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
+from movideo.checkpoint import build
 from movideo.diffusion import (
     ClassifierFreeGuidance,
     Denoiser,
@@ -17,10 +18,10 @@ from movideo.diffusion import (
     SampleRandomness,
     UniformWeighting,
     check_scheduler,
+    differing_noise,
     diffusion_loss,
     drop_mask,
     num_train_timesteps,
-    prediction_type,
     sample_generator,
 )
 from movideo.errors import UserError
@@ -91,15 +92,15 @@ class DiffusionStage(Stage):
         self.seed = seed
 
     def check_parts(self, described: dict[str, Any], where: str) -> None:
-        """As of every stage; the weights must also have been trained to predict the same thing."""
+        """As of every stage; the weights must also know this noise, and predict the same of it."""
         super().check_parts(described, where)
-        learnt = described["noise_scheduler"]["config"].get("prediction_type")
-        wanted = prediction_type(self.noise_scheduler)
-        if learnt != wanted:
+        learnt = build(described["noise_scheduler"])
+        for name in differing_noise(self.noise_scheduler, learnt):
+            there, here = (s.config.get(name) for s in (learnt, self.noise_scheduler))
             raise UserError(
-                f"{where}: trained to predict {learnt}, but model.noise_scheduler has "
-                f"prediction_type {wanted}; set {learnt}, or start with --model.init_from and "
-                "--model.allow_other_parts true to adapt"
+                f"{where}: trained with {name} {there}, but model.noise_scheduler has {here}; "
+                f"set {there}, or start with --model.init_from and --model.allow_other_parts true "
+                "to adapt"
             )
 
     # ------------------------------------------------------------------------------ to be defined

@@ -30,6 +30,7 @@ class LatentAutoencoder(Stage):
     Args:
         autoencoder: trained here.
         reconstruction: the pixel loss, of decoded and true frames `(N, 3, H, W)` in [-1, 1].
+        perceptual: a further loss, of what a network sees in the frames; none by default.
         kl_weight: weight of the posterior's divergence from a standard normal, summed over the
             latent.
         optimizer: see `Stage`.
@@ -45,6 +46,7 @@ class LatentAutoencoder(Stage):
         self,
         autoencoder: VideoAutoencoder,
         reconstruction: nn.Module | None = None,
+        perceptual: FramePerceptualLoss | None = None,
         kl_weight: float = 1e-6,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         lr_scheduler: LRSchedulerCallable = WarmupCosine,
@@ -55,6 +57,7 @@ class LatentAutoencoder(Stage):
         super().__init__(optimizer, lr_scheduler, ema_decay=None, init_from=init_from)
         self.autoencoder = autoencoder
         self.reconstruction = reconstruction or nn.L1Loss()
+        self.perceptual = perceptual
         self.kl_weight = kl_weight
         self.seed = seed
         self.register_buffer("latent_variance", torch.tensor(float("nan")))
@@ -68,7 +71,7 @@ class LatentAutoencoder(Stage):
         )
         self.score = score_or_default(perceptual_score)
         self.perceptual_distance = PerceptualDistance(self.score.distances)
-        self.freeze_parts("score")
+        self.freeze_parts("score", *(["perceptual"] if perceptual else []))
 
     def components(self) -> dict[str, object]:
         """The autoencoder."""
@@ -83,11 +86,17 @@ class LatentAutoencoder(Stage):
             shape = (batch["video"].shape[1], *latents.shape[1:])
             noise = randomness.noise(shape, device=self.device).flatten(0, 1)
             latents = latents + posterior.std * noise
-        pixel = self.reconstruction(self.autoencoder.model.decode(latents).sample, frames)
+        decoded = self.autoencoder.model.decode(latents).sample
+        pixel = self.reconstruction(decoded, frames)
         kl = posterior.kl().mean()
+        terms = {"loss": pixel + self.kl_weight * kl, "reconstruction": pixel, "kl": kl}
+        if self.perceptual is not None:
+            seen = self.perceptual(decoded[:, None], frames[:, None])
+            terms["loss"] = terms["loss"] + self.perceptual.weight * seen
+            terms[self.perceptual.curve] = seen
         if randomness is not None:
             self._measure_scale(posterior.mode().detach())
-        return {"loss": pixel + self.kl_weight * kl, "reconstruction": pixel, "kl": kl}
+        return terms
 
     @torch.no_grad()
     def _measure_scale(self, latents: Tensor) -> None:

@@ -5,11 +5,14 @@ import socket
 from pathlib import Path
 
 import pytest
+import yaml
 from huggingface_hub import constants
 
 from movideo.cli.configs import find_config
 from movideo.cli.doctor import doctor_parser, without_weights
 from movideo.cli.weight_places import pretrained_place
+from stages import DepthFlowDiffusion, FlowDecoderGAN, LatentVideoDiffusion
+from tests.stages.parts import ClipData, decoder_parts, motion_parts, trainer, video_parts
 
 # Parameters as published: Stable Diffusion 1.5's UNet, its autoencoder, the image tower of ViT-H/14
 # (632,076,800 with the projection, 1280 x 1024, that is cut off here).
@@ -69,6 +72,26 @@ def test_stage_3_of_the_paper():
     assert model.decoder.config.autoencoder["block_out_channels"] == [128, 256, 512, 512]
     assert set(model.losses) == {"l1", "perceptual_2d", "perceptual_3d"}
     assert count(model.decoder.parameters()) == 91_506_243
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "parts"),
+    [
+        (1, DepthFlowDiffusion, motion_parts),
+        (2, LatentVideoDiffusion, video_parts),
+        (3, FlowDecoderGAN, decoder_parts),
+    ],
+)
+def test_the_papers_optimisers_step_with_its_precision_and_clipping(tmp_path, number, kind, parts):
+    config = find_config(f"paper/stage{number}.yaml")
+    paper, options = stage(config), yaml.safe_load(Path(config).read_text())["trainer"]
+    made = {"optimizer": paper.make_optimizer, "lr_scheduler": paper.make_lr_scheduler}
+    if kind is FlowDecoderGAN:
+        made["discriminator_optimizer"] = paper.make_discriminator_optimizer
+    clipping = {name: options[name] for name in options if name.startswith("gradient_clip")}
+    runner = trainer(tmp_path, 2, precision=options["precision"], **clipping)
+    runner.fit(kind(**parts(**made)), datamodule=ClipData(2))
+    assert runner.global_step == 2
 
 
 def test_every_attention_is_torchs_own():

@@ -61,13 +61,16 @@ class Denoiser:
         def predict(noisy: Tensor, timesteps: Tensor) -> Tensor:
             return guidance(lambda dropped: self.bind(dropped)(noisy, timesteps), timesteps)
 
+        # Under autocast the network takes anything, and what comes after need not be as coarse.
+        device = self.tokens.device
+        is_cast = torch.is_autocast_enabled(device.type)
         return sample(
             predict,
             scheduler,
             shape,
             num_inference_steps=num_inference_steps,
             generator=generator,
-            device=self.tokens.device,
-            dtype=self.tokens.dtype,
+            device=device,
+            dtype=torch.float32 if is_cast else self.tokens.dtype,
             progress=progress,
         )

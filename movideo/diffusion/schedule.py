@@ -14,6 +14,17 @@ from movideo.errors import UserError
 
 PREDICTION_TYPES = ("epsilon", "v_prediction", "sample")
 
+_LEARNT = (
+    "prediction_type",
+    "num_train_timesteps",
+    "trained_betas",
+    "beta_schedule",
+    "beta_start",
+    "beta_end",
+    "rescale_betas_zero_snr",
+)
+"""Settings of diffusers' schedulers that training depends on."""
+
 _REFUSED = {
     "clip_sample": "it cuts the latents and the rescaled flow off at one",
     "thresholding": "it cuts the latents and the rescaled flow off at a quantile",
@@ -73,6 +84,18 @@ def has_zero_terminal_snr(scheduler: SchedulerMixin) -> bool:
     zero, and `squaredcos_cap_v2` ends below that.
     """
     return bool(_alphas_cumprod(scheduler)[-1] < torch.finfo(torch.float32).eps)
+
+
+def differing_noise(one: SchedulerMixin, other: SchedulerMixin) -> list[str]:
+    """Names of settings by which networks of two schedulers learn other things of other noise.
+
+    Solvers and their spacing of timesteps may differ: they do not matter in training.
+    """
+    names = [name for name in _LEARNT if one.config.get(name) != other.config.get(name)]
+    levels, others = _alphas_cumprod(one), _alphas_cumprod(other)
+    # A solver may keep the last level clear of zero.
+    same = levels.shape == others.shape and torch.allclose(levels, others, atol=1e-6)
+    return [name for name in names if name == "prediction_type" or not same]
 
 
 def check_scheduler(scheduler: SchedulerMixin) -> None:

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
 from movideo.checkpoint import FORMAT_VERSION, Checkpoint
 from movideo.errors import UserError
@@ -14,6 +15,7 @@ from tests.stages.parts import (
     autoencoder,
     image_encoder,
     motion_parts,
+    scheduler,
     trainer,
     unet,
     video_parts,
@@ -150,6 +152,62 @@ def test_init_from_takes_the_average_and_nothing_else(trained, tmp_path):
     assert runner.global_step == 0
     assert not any(optimizer.state for optimizer in runner.optimizers)
     assert fresh.average.updates == 0
+
+
+def test_what_init_from_names_is_read_once(trained, tmp_path):
+    stage = LatentVideoDiffusion(**video_parts(init_from=str(trained[3])))
+    fit(stage, tmp_path, 1)
+    weights = copy.deepcopy(stage.unet.state_dict())
+    trainer(tmp_path, 1, limit_test_batches=0).test(stage, datamodule=ClipData(), verbose=False)
+    assert all(torch.equal(value, weights[k]) for k, value in stage.unet.state_dict().items())
+
+
+@pytest.mark.parametrize("way", ["init_from", "ckpt_path"])
+@pytest.mark.parametrize(
+    ("setting", "value", "there"),
+    [("beta_schedule", "linear", "scaled_linear"), ("rescale_betas_zero_snr", False, True)],
+)
+def test_weights_that_know_other_noise_are_refused(trained, tmp_path, way, setting, value, there):
+    path = str(trained[3])
+    other = DDIMScheduler.from_config(scheduler().config | {setting: value})
+    start = path if way == "init_from" else None
+    stage = LatentVideoDiffusion(**video_parts(noise_scheduler=other, init_from=start))
+    with pytest.raises(
+        UserError, match=rf"{path}: trained with {setting} {there}, but .* {value};"
+    ):
+        trainer(tmp_path, 4).fit(
+            stage, datamodule=ClipData(), ckpt_path=path if way == "ckpt_path" else None
+        )
+
+
+def test_another_solver_of_the_same_noise_goes_on(trained, tmp_path):
+    other = DPMSolverMultistepScheduler.from_config(scheduler().config)
+    stage = LatentVideoDiffusion(**video_parts(noise_scheduler=other, init_from=str(trained[3])))
+    fit(stage, tmp_path, 1)
+
+
+def test_another_motion_grid_than_that_of_the_weights_is_refused(tmp_path):
+    _, path = fit(DepthFlowDiffusion(**motion_parts()), tmp_path, 1)
+    stage = DepthFlowDiffusion(**motion_parts(motion_grid=(16, 16), init_from=str(path)))
+    with pytest.raises(UserError, match=r"motion_grid: \[16, 16\], but .*1\.ckpt.* \[8, 8\]; give"):
+        trainer(tmp_path, 1).fit(stage, datamodule=ClipData())
+
+
+def test_clipping_a_fused_optimiser_is_refused_under_mixed_precision(tmp_path):
+    stage = LatentVideoDiffusion(
+        **video_parts(optimizer=lambda groups: torch.optim.AdamW(groups, lr=1e-3, fused=True))
+    )
+    options = {"precision": "bf16-mixed", "gradient_clip_val": 1.0}
+    with pytest.raises(UserError, match=r"AdamW is fused, .* leave out fused: true"):
+        trainer(tmp_path, 1, **options).fit(stage, datamodule=ClipData())
+    trainer(tmp_path, 1, **options | {"gradient_clip_val": None}).fit(stage, datamodule=ClipData())
+
+
+def test_samples_under_autocast_are_as_fine_as_elsewhere(trained):
+    stage, batch = trained[0], next(iter(ClipData(2).train_dataloader()))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert stage.denoiser(batch, None).tokens.dtype == torch.bfloat16
+        assert stage.sample(batch, stage.condition(batch, None), 4, (8, 8)).dtype == torch.float32
 
 
 @pytest.mark.parametrize("way", ["init_from", "ckpt_path"])

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from movideo.checkpoint import Checkpoint
+from movideo.losses import FramePerceptualLoss, VGG16Features
 from stages import LatentAutoencoder
 from tests.stages.parts import ClipData, autoencoder, batch, trainer
 
@@ -27,6 +28,27 @@ def test_scaling_factor_brings_the_latent_to_unit_variance(tmp_path):
         resumed, datamodule=ClipData(), ckpt_path=tmp_path / "a.ckpt", verbose=False
     )
     assert resumed.autoencoder.scaling_factor == part.scaling_factor
+
+
+def test_a_perceptual_loss_counts_with_its_weight_and_does_not_learn(tmp_path):
+    def terms(**options):
+        return LatentAutoencoder(autoencoder(), **options)._step(batch(), None)
+
+    plain = terms()
+    seen = terms(perceptual=FramePerceptualLoss(VGG16Features(width=8), weight=0.5))
+    term = seen["perceptual_2d_random-features"]
+    assert term > 0
+    assert seen["loss"].item() == pytest.approx((plain["loss"] + 0.5 * term).item(), rel=1e-6)
+
+    stage = LatentAutoencoder(
+        autoencoder(), perceptual=FramePerceptualLoss(VGG16Features(width=8), weight=0.5)
+    )
+    before = [p.clone() for p in stage.perceptual.parameters()]
+    runner = trainer(tmp_path, 2)
+    runner.fit(stage, datamodule=ClipData())
+    assert all(map(torch.equal, stage.perceptual.parameters(), before))
+    runner.save_checkpoint(tmp_path / "a.ckpt")
+    assert not [k for k in torch.load(tmp_path / "a.ckpt")["state_dict"] if "perceptual" in k]
 
 
 def test_validation_figures_are_those_of_the_reconstruction(tmp_path):
