@@ -93,7 +93,7 @@ class LatentAutoencoder(Stage):
         if self.perceptual is not None:
             seen = self.perceptual(decoded[:, None], frames[:, None])
             terms["loss"] = terms["loss"] + self.perceptual.weight * seen
-            terms[self.perceptual.curve] = seen
+            terms["perceptual"] = seen
         if randomness is not None:
             self._measure_scale(posterior.mode().detach())
         return terms

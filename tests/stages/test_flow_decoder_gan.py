@@ -1,11 +1,14 @@
 """Stage 3: when its networks change, what weighs its terms, and that a step is one step."""
 
 import copy
+from types import SimpleNamespace
 
 import lightning as L
 import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.precision import Precision
+from lightning.pytorch.strategies import DDPStrategy
 
 from movideo.checkpoint import Checkpoint
 from movideo.errors import UserError
@@ -273,6 +276,17 @@ def test_bfloat16(tmp_path):
     runner.fit(stage, datamodule=ClipData(2))
     assert all(value == value for value in losses.values)
     assert runner.global_step == 2
+
+
+@pytest.mark.parametrize(("options", "processes"), [({}, 1), ({"find_unused_parameters": True}, 2)])
+def test_several_processes_must_expect_unused_parameters(options, processes):
+    stage = FlowDecoderGAN(**decoder_parts())
+    told = {"precision_plugin": Precision(), "optimizers": []}
+    stage._trainer = SimpleNamespace(strategy=DDPStrategy(), world_size=2, **told)
+    with pytest.raises(UserError, match="give ddp_find_unused_parameters_true"):
+        stage.on_train_start()
+    stage._trainer = SimpleNamespace(strategy=DDPStrategy(**options), world_size=processes, **told)
+    stage.on_train_start()
 
 
 # --------------------------------------------------------------------------------------- evaluation

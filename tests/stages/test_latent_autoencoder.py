@@ -36,7 +36,7 @@ def test_a_perceptual_loss_counts_with_its_weight_and_does_not_learn(tmp_path):
 
     plain = terms()
     seen = terms(perceptual=FramePerceptualLoss(VGG16Features(width=8), weight=0.5))
-    term = seen["perceptual_2d_random-features"]
+    term = seen["perceptual"]
     assert term > 0
     assert seen["loss"].item() == pytest.approx((plain["loss"] + 0.5 * term).item(), rel=1e-6)
 
@@ -44,7 +44,7 @@ def test_a_perceptual_loss_counts_with_its_weight_and_does_not_learn(tmp_path):
         autoencoder(), perceptual=FramePerceptualLoss(VGG16Features(width=8), weight=0.5)
     )
     before = [p.clone() for p in stage.perceptual.parameters()]
-    runner = trainer(tmp_path, 2)
+    runner = trainer(tmp_path, 2, limit_val_batches=1, val_check_interval=1)
     runner.fit(stage, datamodule=ClipData())
     assert all(map(torch.equal, stage.perceptual.parameters(), before))
     runner.save_checkpoint(tmp_path / "a.ckpt")
