@@ -72,6 +72,8 @@ def export(checkpoints: Sequence[str | Path], folder: str | Path) -> None:
     Raises:
         UserError: a checkpoint cannot be used.
     """
+    if not checkpoints:
+        raise UserError("--checkpoints []: give one or more")
     if len(checkpoints) > 1 or not is_checkpoint(checkpoints[0]):
         build_pipeline(checkpoints).save_pretrained(folder)
         return
@@ -97,6 +99,11 @@ def _read_stages(places: Sequence[str | Path]) -> dict[str, Checkpoint]:
     stages: dict[str, Checkpoint] = {}
     for path in filter(is_checkpoint, places):
         checkpoint = Checkpoint.read(path)
+        if checkpoint.stage not in PARTS:
+            raise UserError(
+                f"{path}: of {checkpoint.stage}, which goes into no model; export it alone and "
+                "train stages 2 and 3 with it: --model.autoencoder.pretrained"
+            )
         if checkpoint.stage in stages:
             raise UserError(
                 f"{path}: a second checkpoint of {checkpoint.stage}; give one of each stage"

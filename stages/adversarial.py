@@ -231,7 +231,9 @@ class AdversarialStage(Stage):
         """One optimiser for the network, one for all discriminators, each with its schedule."""
         optimizers = {
             "lr-network": grouped_optimizer(self.make_optimizer, self.parameter_groups()),
-            "lr-discriminators": self.make_discriminator_optimizer(self.adversarial.parameters()),
+            "lr-discriminators": grouped_optimizer(
+                self.make_discriminator_optimizer, [(self.adversarial.parameters(), 1.0)]
+            ),
         }
         schedulers: list[dict[str, object]] = [
             {"scheduler": self.make_lr_scheduler(optimizer), "interval": "step", "name": name}

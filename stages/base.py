@@ -27,6 +27,7 @@ from movideo.errors import UserError
 from movideo.model_folder import starting_point
 from movideo.models.pretrained import PretrainedModule
 from movideo.video.batch import ClipBatch
+from movideo.weight_files import first_line
 from stages.ema import WeightAverage
 from stages.randomness import seed_torch
 from stages.schedules import WarmupCosine
@@ -264,10 +265,16 @@ def grouped_optimizer(make: OptimizerCallable, groups: ParameterGroups) -> Optim
     """An optimiser in which every group of parameters has its own multiple of the rate.
 
     A group without parameters is left out.
+
+    Raises:
+        UserError: a value is out of the optimiser's range.
     """
     lists = [(list(parameters), factor) for parameters, factor in groups]
     lists = [(parameters, factor) for parameters, factor in lists if parameters]
-    optimizer = make([{"params": parameters} for parameters, _ in lists])
+    try:
+        optimizer = make([{"params": parameters} for parameters, _ in lists])
+    except ValueError as error:
+        raise UserError(f"model.optimizer: {first_line(error)}; mend its values") from error
     for group, (_, factor) in zip(optimizer.param_groups, lists, strict=True):
         group["lr"] = group["lr"] * factor
     return optimizer

@@ -17,7 +17,13 @@ from movideo.model_card import read_training
 from movideo.model_folder import starting_point
 from movideo.models import FlowAugmentedDecoder, FrameDecoder
 from movideo.pipeline import MoVideoPipeline
-from stages import DepthFlowDiffusion, FlowDecoderGAN, LatentVideoDiffusion, VideoGeneration
+from stages import (
+    DepthFlowDiffusion,
+    FlowDecoderGAN,
+    LatentAutoencoder,
+    LatentVideoDiffusion,
+    VideoGeneration,
+)
 from tests.stages.parts import (
     FRAMES,
     ClipData,
@@ -192,6 +198,16 @@ def test_exported_folder_is_tested_and_predicts(made, tmp_path):
         trainer(tmp_path, 1).fit(stage, datamodule=data)
     assert MoVideoPipeline.from_pretrained(tmp_path / "model").motion_space.grid == (8, 8)
     assert together.video.shape[1] == FRAMES
+
+
+def test_what_goes_into_no_model_is_refused(made, tmp_path):
+    runner = trainer(tmp_path, 0)
+    runner.fit(LatentAutoencoder(autoencoder()), datamodule=ClipData())
+    runner.save_checkpoint(tmp_path / "stage0.ckpt")
+    with pytest.raises(UserError, match=r"stage0\.ckpt: of LatentAutoencoder, which goes into no"):
+        build_pipeline([tmp_path / "stage0.ckpt", *made[3]])
+    with pytest.raises(UserError, match="give one or more"):
+        export([], tmp_path / "model")
 
 
 def test_missing_and_doubled_stages_are_named(made):

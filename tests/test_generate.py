@@ -48,3 +48,14 @@ def test_type_and_offloading_reach_the_networks(movideo, model, tmp_path, monkey
     # the same weights elsewhere in memory: sums in another order
     torch.testing.assert_close(found.view_as(expected), expected, rtol=0, atol=1e-5)
     assert (found.view_as(other) - other).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (f"--seed={2**63}", "--seed 9223372036854775808: give 0 to"),
+        ("--size=[0,64]", "--size [0, 64]: give 1 or more pixels"),
+    ],
+)
+def test_numbers_out_of_range_are_named_before_anything_is_loaded(movideo, option, message):
+    assert movideo("generate", "--image=none.png", option).error.startswith(message)

@@ -51,12 +51,15 @@ def newest_whole(paths: Iterable[Path]) -> Path | None:
         UserError: there are some, and none can be read.
     """
     newest_first = sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    damaged: list[str] = []
     for path in newest_first:
         try:
             Checkpoint.read(path)
         except UserError as error:
-            logger.warning("%s; an older one is taken", error)
+            damaged.append(str(error))
         else:
+            for reason in damaged:
+                logger.warning("%s; an older one is taken", reason)
             return path
     if newest_first:
         raise UserError(

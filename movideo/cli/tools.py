@@ -84,7 +84,7 @@ def generate(
         text_to_image: draws it: the hub id or folder of a text-to-image pipeline of diffusers.
         model: a folder written by `movideo export`; by default the small one that comes along.
         out: the video, .mp4 or .gif.
-        fps: frames per second, 3 to 30.
+        fps: frames per second; the networks are trained on 3 to 30.
         num_frames: frames of the video.
         key_index: where the image stands in it, the centre by default.
         size: height and width in pixels; models are made for one size.
@@ -112,6 +112,10 @@ def generate(
         raise UserError(f"--decode_chunk {decode_chunk}: give 1 or more")
     if not 0 <= motion_strength < float("inf"):
         raise UserError(f"--motion_strength {motion_strength}: give 0 or more; 1 changes nothing")
+    if not 0 <= seed < 2**63:
+        raise UserError(f"--seed {seed}: give 0 to 2^63 - 1")
+    if size is not None and min(size) < 1:
+        raise UserError(f"--size {list(size)}: give 1 or more pixels")
     source = parse_motion(motion)
     clip = ClipShape(num_frames, num_frames // 2 if key_index is None else key_index, size, fps)
     place = _device(device)

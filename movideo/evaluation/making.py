@@ -184,7 +184,11 @@ class _BatchInput:
         if "prompt" in self.batch:
             recipe["prompt"] = self.batch["prompt"][index]
         if self._draws:
-            assert self.maker.text_to_image is not None
+            if self.maker.text_to_image is None:
+                raise UserError(
+                    "model.text_to_image: null, but there are prompts; give it "
+                    "--model.text_to_image movideo.text_to_image.TextToImage and its .pretrained"
+                )
             recipe["text_to_image"] = self.maker.text_to_image.settings
         return recipe
 

@@ -5,6 +5,7 @@ are. Its layers see every frame by itself; a temporal layer follows each of them
 """
 
 from collections.abc import Iterator
+from inspect import signature
 from itertools import islice, zip_longest
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from movideo.errors import UserError
 from movideo.models.pretrained import load_diffusers
 from movideo.models.temporal import (
     SharedTokens,
@@ -281,6 +283,10 @@ def _spatial(
     unet_2d: dict[str, Any], pretrained: str | None, subfolder: str | None, revision: str | None
 ) -> UNet2DConditionModel:
     if pretrained is None:
+        known = signature(UNet2DConditionModel).parameters
+        for name in unet_2d:
+            if name not in known and not name.startswith("_"):  # diffusers' own notes
+                raise UserError(f"unet_2d: UNet2DConditionModel has no {name}; mend its name")
         return UNet2DConditionModel.from_config(unet_2d)
     # As before training: diffusers loads in evaluation mode.
     return load_diffusers(UNet2DConditionModel, pretrained, unet_2d, subfolder, revision).train()

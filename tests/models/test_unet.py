@@ -3,6 +3,7 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import nn
 
+from movideo.errors import UserError
 from movideo.models.unet import SpatioTemporalUNet, inflate_unet
 
 FRAMES, TOKEN_DIM = 3, 24
@@ -206,3 +207,8 @@ def test_inflating_leaves_the_original_alone(unet_2d):
 def test_networks_that_do_not_fit_are_refused(config, message):
     with pytest.raises(ValueError, match=message):
         SpatioTemporalUNet({**TINY, "attention_head_dim": 8, **config}, in_channels=4)
+
+
+def test_a_name_that_the_2d_network_does_not_have_is_refused():
+    with pytest.raises(UserError, match="unet_2d: UNet2DConditionModel has no block_out_chanels"):
+        SpatioTemporalUNet(TINY | {"block_out_chanels": (16, 32)}, 4, 4, TOKEN_DIM)

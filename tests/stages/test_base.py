@@ -203,6 +203,14 @@ def test_clipping_a_fused_optimiser_is_refused_under_mixed_precision(tmp_path):
     trainer(tmp_path, 1, **options | {"gradient_clip_val": None}).fit(stage, datamodule=ClipData())
 
 
+def test_a_value_out_of_the_optimisers_range_is_one_line():
+    stage = LatentVideoDiffusion(
+        **video_parts(optimizer=lambda groups: torch.optim.AdamW(groups, lr=-3))
+    )
+    with pytest.raises(UserError, match=r"model\.optimizer: Invalid learning rate: -3; mend"):
+        stage.configure_optimizers()
+
+
 def test_samples_under_autocast_are_as_fine_as_elsewhere(trained):
     stage, batch = trained[0], next(iter(ClipData(2).train_dataloader()))
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
