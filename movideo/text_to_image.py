@@ -120,3 +120,17 @@ class TextToImage:
             if is_flagged:
                 logger.warning("%s: blackened by the pipeline's safety checker", prompt)
         return fit(drawn.images.float() * 2 - 1, size).clamp(-1, 1)
+
+
+def required(text_to_image: TextToImage | None) -> TextToImage:
+    """What a stage was given, where there are prompts.
+
+    Raises:
+        UserError: nothing.
+    """
+    if text_to_image is None:
+        raise UserError(
+            "model.text_to_image: null, but there are prompts; give it "
+            "--model.text_to_image movideo.text_to_image.TextToImage and its .pretrained"
+        )
+    return text_to_image

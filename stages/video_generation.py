@@ -17,7 +17,7 @@ from movideo.models.motion_space import Motion
 from movideo.models.pretrained import EMBEDDED
 from movideo.pictures import key_frames
 from movideo.pipeline import MoVideoOutput, MoVideoPipeline
-from movideo.text_to_image import TextToImage
+from movideo.text_to_image import TextToImage, required
 from movideo.video.batch import ClipBatch
 from movideo.video.key_frames import KeyFrameBatch
 from movideo.video.write import write_mp4
@@ -83,11 +83,8 @@ class VideoGeneration(L.LightningModule):
         data: Any = getattr(self.trainer, "datamodule", None)
         if stage != "predict" or not hasattr(data, "leave_out"):
             return
-        if data.has_prompts and self.text_to_image is None:
-            raise UserError(
-                "model.text_to_image: null, but there are prompts; give it "
-                "--model.text_to_image movideo.text_to_image.TextToImage and its .pretrained"
-            )
+        if data.has_prompts:
+            required(self.text_to_image)
         own = self._settings(data.has_prompts)
         settings: dict[str, Row] = data.settings()
         made = self.predictions.announce({name: row | own for name, row in settings.items()})

@@ -9,7 +9,7 @@ from diffusers import StableDiffusionPipeline
 from torch.nn import functional
 
 from movideo.errors import UserError
-from movideo.text_to_image import TextToImage
+from movideo.text_to_image import TextToImage, required
 from tests.tiny_text_to_image import SIDE, write_text_to_image
 
 PROMPTS = ["a dog", "two cats"]
@@ -23,6 +23,12 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def draw(folder):
     return TextToImage(str(folder), num_inference_steps=2)
+
+
+def test_prompts_need_one(draw):
+    assert required(draw) is draw
+    with pytest.raises(UserError, match=r"model\.text_to_image: null, but there are prompts; give"):
+        required(None)
 
 
 def generators(*seeds):

@@ -51,8 +51,8 @@ def take_own_gpu(environment: Mapping[str, str]) -> None:
         UserError: one of them is no number.
     """
     if torch.cuda.is_available():
-        place = next((name for name in LOCAL_VARIABLES if name in environment), "")
-        torch.cuda.set_device(_number(environment, place) % torch.cuda.device_count())
+        places = [_number(environment, name) for name in LOCAL_VARIABLES if name in environment]
+        torch.cuda.set_device((places or [0])[0] % torch.cuda.device_count())
 
 
 def _process(environment: Mapping[str, str]) -> tuple[int, int]:

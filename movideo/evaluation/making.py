@@ -22,7 +22,7 @@ from movideo.labels import label_clip
 from movideo.models.motion_space import Motion
 from movideo.ops import normalize_depth
 from movideo.pictures import key_frames, label_motion
-from movideo.text_to_image import TextToImage
+from movideo.text_to_image import TextToImage, required
 from movideo.video.batch import EvaluationBatch
 from movideo.video.decoding.pixels import to_float
 
@@ -184,12 +184,7 @@ class _BatchInput:
         if "prompt" in self.batch:
             recipe["prompt"] = self.batch["prompt"][index]
         if self._draws:
-            if self.maker.text_to_image is None:
-                raise UserError(
-                    "model.text_to_image: null, but there are prompts; give it "
-                    "--model.text_to_image movideo.text_to_image.TextToImage and its .pretrained"
-                )
-            recipe["text_to_image"] = self.maker.text_to_image.settings
+            recipe["text_to_image"] = required(self.maker.text_to_image).settings
         return recipe
 
     @property
