@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torchvision.transforms.v2.functional as F
 from av.video.frame import VideoFrame
+from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 from torch import Tensor
@@ -16,6 +17,7 @@ from torch import Tensor
 _Pixels = TypeVar("_Pixels", Tensor, NDArray[np.uint8])
 
 _LARGE_PAGE = 2**21  # bytes
+_NEVER_KEPT = 2**25  # bytes: the C library returns such blocks to the system when they are freed
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _TO_RGB = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _TO_YUV = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
@@ -80,8 +82,8 @@ class RgbConverter:
             threads=1,
         )
         flip = tuple(slice(None, None, -1 if axis else 1) for axis in reversed(backwards))
-        for channel, index in zip(out, (2, 0, 1), strict=True):
-            plane = _plane(planar, index)
+        green, blue, red = map(_bytes, planar.planes)
+        for channel, plane in zip(out, (red, green, blue), strict=True):
             upright = (plane.T if swaps else plane)[flip]
             np.copyto(channel, _center_crop(upright, self.size))
 
@@ -94,9 +96,8 @@ def _matrix(frame: VideoFrame) -> int:
     return Colorspace.ITU709 if large else Colorspace.ITU601
 
 
-def _plane(frame: VideoFrame, index: int) -> NDArray[np.uint8]:
-    """`(H, W)` bytes of one plane, without the padding of its rows; shares the frame's memory."""
-    plane = frame.planes[index]
+def _bytes(plane: VideoPlane) -> NDArray[np.uint8]:
+    """`(H, W)` bytes of a plane, without the padding of its rows; shares its memory."""
     padded: NDArray[np.uint8] = np.frombuffer(memoryview(plane), np.uint8)
     return padded.reshape(plane.height, plane.line_size)[:, : plane.width]
 
@@ -136,13 +137,13 @@ def _center_crop(image: _Pixels, size: tuple[int, int]) -> _Pixels:
 
 
 def empty_pixels(*shape: int) -> Tensor:
-    """Bytes to be filled, in large pages where the system has them.
+    """Bytes to be filled; a block that is new memory each time has large pages where there are any.
 
     Linux clears memory page by page as it is first touched: in pages of 4 KiB that takes nearly as
     long for a frame as to convert its colours, in pages of 2 MiB a fraction of it.
     """
     count = prod(shape)
-    if count < _LARGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
+    if count < _NEVER_KEPT or not hasattr(mmap, "MADV_HUGEPAGE"):
         return torch.empty(shape, dtype=torch.uint8)
     pages = -(-count // _LARGE_PAGE) + 1  # one more, since the first one begins anywhere
     memory = mmap.mmap(-1, pages * _LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
