@@ -36,6 +36,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         labels: where their labels are.
         encodings: where their latents and tokens are, those that are read.
         with_video: whether their frames are read.
+        exact_colours: how, see `read_pixels`.
         sources: `(N,)`, the number of the source that each clip comes from.
         buckets: `(N,)`, equal numbers for clips of equal frames, height and width.
     """
@@ -46,6 +47,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         labels: RowStore[ClipLabels] | None,
         encodings: Sequence[RowStore[Any]] = (),
         with_video: bool = True,
+        exact_colours: bool = True,
     ) -> None:
         """Takes the clips of each source.
 
@@ -56,6 +58,7 @@ class ClipDataset(Dataset[dict[str, Any]]):
         self.labels = labels
         self.encodings = encodings
         self.with_video = with_video
+        self.exact_colours = exact_colours
         self._counts = [len(clips) for clips in sources]
         self.sources = np.repeat(np.arange(len(sources)), self._counts)
         self.buckets = _numbered_shapes(self.clips, labels)
@@ -93,7 +96,9 @@ class ClipDataset(Dataset[dict[str, Any]]):
                 yield candidate
 
     def _read(self, clip: Clip) -> dict[str, Any]:
-        sample: dict[str, Any] = {"video": read_clip_pixels(clip)} if self.with_video else {}
+        sample: dict[str, Any] = {}
+        if self.with_video:
+            sample["video"] = read_clip_pixels(clip, self.exact_colours)
         sample |= {
             "fps": torch.tensor(clip.fps, dtype=torch.float32),
             "key_index": torch.tensor(clip.key_index),

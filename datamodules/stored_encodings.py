@@ -52,7 +52,7 @@ def with_encodings(
         folder.check_all_made(clips, store)
         sources = folder.with_rows(sources, store, TRAIN)
         stores.append(store)
-    return ClipDataset(sources, dataset.labels, stores, with_video=bool(left))
+    return ClipDataset(sources, dataset.labels, stores, bool(left), dataset.exact_colours)
 
 
 def _check_same_encoder(name: str, folder: ShardFolder[Any], part: PretrainedModule) -> None:

@@ -68,6 +68,8 @@ class VideoClipDataModule(L.LightningDataModule):
         allow_outside: let lists among `videos` name files that are not below their own folder.
         buckets: further shapes `(num_frames, H, W)` of training clips, at most as long as the
             default; each clip gets the one nearest to its video's aspect.
+        exact_colours: False reads training videos that already have `size` faster, their colours
+            less exactly (see `movideo.video.read.read_pixels`).
         augmentations: changes to training clips, in this order.
         with_labels: False leaves depth and flow out (stage 0 needs none).
         depth_estimator: makes missing depth labels.
@@ -99,6 +101,7 @@ class VideoClipDataModule(L.LightningDataModule):
         weights: dict[str, float] | None = None,
         allow_outside: bool = False,
         buckets: list[tuple[int, int, int]] | None = None,
+        exact_colours: bool = True,
         augmentations: list[Augmentation] | None = None,
         with_labels: bool = True,
         depth_estimator: DepthEstimator | None = None,
@@ -129,6 +132,7 @@ class VideoClipDataModule(L.LightningDataModule):
             seed=seed,
         )
         self.buckets = buckets or []
+        self.exact_colours = exact_colours
         self.augmentations = augmentations or []
         self.with_labels = with_labels
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -261,7 +265,8 @@ class VideoClipDataModule(L.LightningDataModule):
             self.labels.check_all_made(_flat(self._split_clips().values()), store)
         for part, sources in self._split_clips().items():
             kept = sources if store is None else self.labels.with_rows(sources, store, part)
-            self._datasets[part] = ClipDataset(kept, store)
+            exact = self.exact_colours or part != TRAIN  # what is measured has true colours
+            self._datasets[part] = ClipDataset(kept, store, exact_colours=exact)
 
     def serve_encodings(self, parts: Mapping[str, PretrainedModule]) -> None:
         """Gives training batches what these parts would make of their clips, where it is kept.

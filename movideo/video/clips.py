@@ -252,10 +252,12 @@ def read_clip(clip: Clip) -> Tensor:
     return to_float(read_clip_pixels(clip))
 
 
-def read_clip_pixels(clip: Clip) -> Tensor:
-    """Reads a clip's frames: `(F, 3, H, W)` RGB bytes.
+def read_clip_pixels(clip: Clip, exact_colours: bool = True) -> Tensor:
+    """Reads a clip's frames: `(F, 3, H, W)` RGB bytes, colours as by `read_pixels`.
 
     Raises:
         VideoError: the file cannot be read or no longer gives that many distinct frames.
     """
-    return read_pixels(clip.video, clip.times, clip.size, distinct=True)
+    return read_pixels(
+        clip.video, clip.times, clip.size, distinct=True, exact_colours=exact_colours
+    )

@@ -55,9 +55,10 @@ def read_frames(
     size: tuple[int, int] | None = None,
     distinct: bool = False,
     deadline: float | None = None,
+    exact_colours: bool = True,
 ) -> Tensor:
     """`read_pixels`, as `(F, 3, H, W)` RGB in [-1, 1], float32."""
-    return to_float(read_pixels(path, times, size, distinct, deadline))
+    return to_float(read_pixels(path, times, size, distinct, deadline, exact_colours))
 
 
 def read_pixels(
@@ -66,6 +67,7 @@ def read_pixels(
     size: tuple[int, int] | None = None,
     distinct: bool = False,
     deadline: float | None = None,
+    exact_colours: bool = True,
 ) -> Tensor:
     """Reads the frame on display at each time: the last one shown at or before it.
 
@@ -75,6 +77,9 @@ def read_pixels(
         size: (height, width): shorter side resized, centre cropped; None takes the first frame's.
         distinct: whether two times that fall on one frame are an error.
         deadline: seconds after which the file is given up; None takes `container.DEADLINE`.
+        exact_colours: True interpolates colour, of which most files store a quarter, and rounds.
+            False takes less time over frames that keep their size: FFmpeg's quick conversion, which
+            repeats colour and rounds down, one to two levels of 255 on average.
 
     Returns:
         `(F, 3, H, W)` RGB bytes.
@@ -89,7 +94,7 @@ def read_pixels(
     order = sorted(range(len(times)), key=lambda index: times[index])
     with open_video(path, Deadline(path, deadline)) as video:
         shown = _on_display(video, [times[index] for index in order])
-        pixels, count = _collect(shown, order, size)
+        pixels, count = _collect(shown, order, size, exact_colours)
     if distinct and count < len(times):
         raise VideoError(
             f"{path}: {count} distinct frames where {len(times)} are needed; index it again"
@@ -98,7 +103,10 @@ def read_pixels(
 
 
 def _collect(
-    shown: TimedFrames, places: Sequence[int], size: tuple[int, int] | None
+    shown: TimedFrames,
+    places: Sequence[int],
+    size: tuple[int, int] | None,
+    exact_colours: bool,
 ) -> tuple[Tensor, int]:
     """`(F, 3, H, W)` RGB bytes with each frame at its place, and how many of them differ."""
     converter: RgbConverter | None = None
@@ -106,7 +114,7 @@ def _collect(
     drawn: dict[float, int] = {}
     for place, (time, frame) in zip(places, _decoded_ahead(shown), strict=True):
         if converter is None:
-            converter = RgbConverter(size or shown_size(frame))
+            converter = RgbConverter(size or shown_size(frame), exact_colours)
             pixels = empty_pixels(len(places), 3, *converter.size)
         if time in drawn:
             pixels[place] = pixels[drawn[time]]

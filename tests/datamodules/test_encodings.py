@@ -20,7 +20,7 @@ def parts():
     return {"image_encoder": image_encoder(), "autoencoder": autoencoder()}
 
 
-def unreadable(clip):
+def unreadable(clip, exact_colours):
     raise AssertionError(f"{clip.video} is opened")
 
 

@@ -43,7 +43,7 @@ def data(tmp_path, monkeypatch):
         rows = clips[first : first + 64]
         write_shard(data.label_dir / f"{first}.safetensors", rows, [labels] * len(rows), {})
     pixels = torch.zeros(FRAMES, 3, SIDE, SIDE, dtype=torch.uint8)
-    monkeypatch.setattr("datamodules.clip_dataset.read_clip_pixels", lambda clip: pixels)
+    monkeypatch.setattr("datamodules.clip_dataset.read_clip_pixels", lambda *_: pixels)
     return data
 
 

@@ -1,5 +1,7 @@
 """Clips to batches: order, splits, labels."""
 
+from fractions import Fraction
+
 import lightning as L
 import pytest
 import torch
@@ -12,12 +14,14 @@ from movideo.errors import UserError
 from movideo.models.motion_space import MotionSpace
 from movideo.video.augment import Augmentation, HorizontalFlip, RandomZoom
 from movideo.video.batch import ClipBatch, to_clip_batch
-from movideo.video.clips import read_clip
+from movideo.video.clips import read_clip, read_clip_pixels
 from movideo.video.labels.shards import ClipLabels, identity_alignment, write_shard
 from movideo.video.labels.store import LabelStore
 from movideo.video.read import VideoError
 from movideo.video.scene_files import write_scenes
 from tests.datamodules.conftest import SCENES, clip
+from tests.video.files import write_frames
+from tests.video.unusual import picture
 
 
 def batches(data, epoch=0):
@@ -151,7 +155,7 @@ def test_a_single_video_has_no_validation_set(make, folder):
 
 
 def test_a_damaged_clip_is_replaced_by_the_next_of_its_shape(monkeypatch, caplog):
-    def read(wanted):
+    def read(wanted, exact_colours):
         if wanted.video == "1.mp4":
             raise VideoError("1.mp4: damaged; remove it")
         return torch.full((3, 3, 32, 32), int(wanted.content_hash), dtype=torch.uint8)
@@ -165,6 +169,20 @@ def test_a_damaged_clip_is_replaced_by_the_next_of_its_shape(monkeypatch, caplog
         ClipDataset([[clip(1), clip(2, num_frames=2)]], None)[0]
 
 
+def test_only_training_clips_are_read_with_quick_colours(tmp_path, make):
+    for video in range(4):
+        frames = [picture(3 * video + number, 32, 32) for number in range(3)]
+        write_frames(tmp_path / f"{video}.mp4", frames, range(3), Fraction(1, 10))
+    fractions = {"val_fraction": 0.25, "test_fraction": 0.25}
+    data = make(videos=str(tmp_path), with_labels=False, exact_colours=False, **fractions)
+    clips = {part: dataset.clips[0] for part, dataset in data._datasets.items()}
+    for part, wanted in clips.items():
+        video = data._datasets[part][0]["video"]
+        assert torch.equal(video, read_clip_pixels(wanted, part != "train"))
+        assert not torch.equal(video, read_clip_pixels(wanted, part == "train"))
+    assert set(clips) == {"train", "val", "test"}
+
+
 class Mark(Augmentation):
     """Writes a random number on the video."""
 
@@ -173,7 +191,7 @@ class Mark(Augmentation):
 
 
 def test_augmentations_draw_by_place(monkeypatch):
-    monkeypatch.setattr("datamodules.clip_dataset.read_clip_pixels", lambda wanted: torch.zeros(1))
+    monkeypatch.setattr("datamodules.clip_dataset.read_clip_pixels", lambda *_: torch.zeros(1))
     clips = ClipDataset([[clip(video) for video in range(3)]], None)
     places = [Place(c, e, p) for c in range(3) for e in range(20) for p in range(20)]
 

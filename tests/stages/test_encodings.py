@@ -48,7 +48,7 @@ def first_loss(kind, folder, encoders=None):
     return losses.values[0]
 
 
-def unreadable(clip):
+def unreadable(clip, exact_colours):
     raise AssertionError(f"{clip.video} is opened")
 
 

@@ -182,6 +182,21 @@ def test_colour_matrix_and_range_of_the_file_are_used(
     assert shown.tolist() == pytest.approx(colour, abs=3)
 
 
+def test_quick_colours_are_those_of_opencv_where_the_size_stays(tmp_path):
+    frames = [picture(number, 64, 96) for number in range(3)]
+    path = write_frames(tmp_path / "a.mp4", frames, range(3), Fraction(1, 10))
+    other = cv2.cvtColor(cv2.VideoCapture(str(path)).read()[1], cv2.COLOR_BGR2RGB)
+    quick, exact = (
+        read_pixels(path, [0.0], exact_colours=exact)[0].permute(1, 2, 0).numpy().astype(float)
+        for exact in (False, True)
+    )
+    # OpenCV converts with the same library: equal but for the vector code of other machines.
+    assert np.abs(quick - other).max() <= 1
+    assert 0.5 < (exact - quick).mean() < 2  # two or three products of a pixel rounded down
+    sizes = [read_pixels(path, [0.0], (32, 48), exact_colours=exact) for exact in (False, True)]
+    assert torch.equal(*sizes)
+
+
 def test_size_resizes_the_shorter_side_and_crops_the_centre(tmp_path):
     pixels = np.zeros((120, 320, 3), np.uint8)
     pixels[:, 100:220] = 255  # the centre square, exactly what a square crop keeps

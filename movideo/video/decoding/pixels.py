@@ -19,7 +19,8 @@ _Pixels = TypeVar("_Pixels", Tensor, NDArray[np.uint8])
 _LARGE_PAGE = 2**21  # bytes
 _NEVER_KEPT = 2**25  # bytes: the C library returns such blocks to the system when they are freed
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
-_TO_RGB = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+_EXACT_RGB = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
+_QUICK_RGB = Interpolation.BILINEAR  # libswscale heeds it for the colour of unscaled frames
 _TO_YUV = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
 
 
@@ -57,10 +58,12 @@ class RgbConverter:
 
     Args:
         size: (height, width) to which frames are brought as by `fit`.
+        exact_colours: False repeats halved samples of colour where the size stays, and rounds down.
     """
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], exact_colours: bool = True) -> None:
         self.size = size
+        self._exact_colours = exact_colours
         self._reformatter = VideoReformatter()
 
     def write(self, frame: VideoFrame, out: NDArray[np.uint8]) -> None:
@@ -72,13 +75,14 @@ class RgbConverter:
         swaps, *backwards = _orientation(frame)
         shown = _turned((frame.height, frame.width), swaps)
         height, width = _turned(_covering(shown, self.size), swaps)
+        exact = self._exact_colours or (height, width) != (frame.height, frame.width)
         planar = self._reformatter.reformat(
             frame,
             width,
             height,
             format="gbrp",  # libswscale has vector code for planes, none for interleaved RGB
             src_colorspace=_matrix(frame),
-            interpolation=_TO_RGB,
+            interpolation=_EXACT_RGB if exact else _QUICK_RGB,
             threads=1,
         )
         flip = tuple(slice(None, None, -1 if axis else 1) for axis in reversed(backwards))
