@@ -27,7 +27,8 @@ def check_buckets(buckets: Iterable[Shape], settings: ClipSettings) -> None:
     for shape in buckets:
         num_frames, height, width = shape
         shorter = replace(settings, num_frames=num_frames, size=(height, width))
-        if num_frames > settings.num_frames or shorter.out_of_range():
+        fits = all(is_right for is_right, _ in shorter.ranges().values())
+        if num_frames > settings.num_frames or not fits:
             raise UserError(
                 f"data.buckets: {list(shape)}; give [num_frames, height, width], at most the "
                 f"{settings.num_frames} frames of data.num_frames and the key frame among them"

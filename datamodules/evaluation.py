@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from tqdm import tqdm
 
 from datamodules.loader import worker_options
-from movideo.errors import UserError
+from movideo.errors import UserError, check_ranges
 from movideo.video.batch import EvaluationBatch
 from movideo.video.clips import middle_times
 from movideo.video.decoding.pixels import to_float
@@ -129,19 +129,17 @@ class EvaluationDataModule(L.LightningDataModule):
         self._check()
 
     def _check(self) -> None:
-        right = {
-            "num_frames": self.num_frames > 0,
-            "size": min(self.size) > 0,
-            "fps": self.fps is None or 0 < self.fps < float("inf"),
-            "key_index": 0 <= self.key_index < self.num_frames,
-            "limit": self.limit is None or self.limit > 0,
-            "batch_size": self.batch_size > 0,
-            "num_workers": self.num_workers >= 0,
+        last = self.num_frames - 1
+        ranges = {
+            "num_frames": (self.num_frames > 0, "1 or more"),
+            "size": (min(self.size) > 0, "1 or more pixels"),
+            "fps": (self.fps is None or 0 < self.fps < float("inf"), "more than 0"),
+            "key_index": (0 <= self.key_index <= last, f"0 to num_frames - 1, {last}"),
+            "limit": (self.limit is None or self.limit > 0, "1 or more"),
+            "batch_size": (self.batch_size > 0, "1 or more"),
+            "num_workers": (self.num_workers >= 0, "0 or more"),
         }
-        for name, is_right in right.items():
-            if not is_right:
-                value = getattr(self, name)
-                raise UserError(f"data.{name}: {value} is out of range; see movideo test --help")
+        check_ranges("data.{}", vars(self), ranges)
 
     # ------------------------------------------------------------------- what a data set says of it
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from datamodules.loader import worker_options
-from movideo.errors import UserError
+from movideo.errors import UserError, check_ranges
 from movideo.video.key_frames import KeyFrameBatch, list_images, list_prompts
 from movideo.video.read import VideoError, read_image
 
@@ -81,20 +81,18 @@ class KeyFrameDataModule(L.LightningDataModule):
             raise UserError(
                 f"data.images: {self.images}, data.prompts: {self.prompts}; give one of them"
             )
-        right = {
-            "num_frames": self.num_frames > 0,
-            "size": min(self.size) > 0,
-            "fps": 0 < self.fps < float("inf"),
-            "key_index": 0 <= self.key_index < self.num_frames,
-            "parts": self.parts > 0,
-            "part": 0 <= self.part < self.parts,
-            "batch_size": self.batch_size > 0,
-            "num_workers": self.num_workers >= 0,
+        last, last_part = self.num_frames - 1, self.parts - 1
+        ranges = {
+            "num_frames": (self.num_frames > 0, "1 or more"),
+            "size": (min(self.size) > 0, "1 or more pixels"),
+            "fps": (0 < self.fps < float("inf"), "more than 0"),
+            "key_index": (0 <= self.key_index <= last, f"0 to num_frames - 1, {last}"),
+            "parts": (self.parts > 0, "1 or more"),
+            "part": (0 <= self.part <= last_part, f"0 to parts - 1, {last_part}"),
+            "batch_size": (self.batch_size > 0, "1 or more"),
+            "num_workers": (self.num_workers >= 0, "0 or more"),
         }
-        for name, is_right in right.items():
-            if not is_right:
-                value = getattr(self, name)
-                raise UserError(f"data.{name}: {value} is out of range; see movideo predict --help")
+        check_ranges("data.{}", vars(self), ranges)
 
     def prepare_data(self) -> None:
         """Ends a run of which nothing can come before it has written anything.

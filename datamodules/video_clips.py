@@ -24,7 +24,7 @@ from datamodules.sources import ClipSources
 from datamodules.split import TRAIN, split_by_video
 from datamodules.stored_encodings import with_encodings
 from movideo.encodings import Encoders
-from movideo.errors import UserError
+from movideo.errors import UserError, check_ranges
 from movideo.estimators import DepthEstimator, DISFlow, FlowEstimator, ParallaxDepth
 from movideo.labels import LabelMaker, LabelStatistics, label_statistics
 from movideo.models.pretrained import PretrainedModule
@@ -157,15 +157,14 @@ class VideoClipDataModule(L.LightningDataModule):
         self._check()
 
     def _check(self) -> None:
-        wrong = self.settings.out_of_range()
-        wrong += [
-            name for name in ("val_fraction", "test_fraction") if not 0 <= getattr(self, name) <= 1
-        ]
-        wrong += ["batch_size"] if self.batch_size < 1 else []
-        wrong += ["num_workers"] if self.num_workers < 0 else []
+        ranges = {
+            "val_fraction": (0 <= self.val_fraction <= 1, "0 to 1"),
+            "test_fraction": (0 <= self.test_fraction <= 1, "0 to 1"),
+            "batch_size": (self.batch_size > 0, "1 or more"),
+            "num_workers": (self.num_workers >= 0, "0 or more"),
+        }
         values = vars(self) | vars(self.settings)
-        for name in wrong:
-            raise UserError(f"data.{name}: {values[name]} is out of range; see movideo fit --help")
+        check_ranges("data.{}", values, self.settings.ranges() | ranges)
         check_buckets(self.buckets, self.settings)
         for augmentation in self.augmentations if self.encodings else ():
             if not augmentation.commutes:

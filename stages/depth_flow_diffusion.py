@@ -75,20 +75,28 @@ class DepthFlowDiffusion(DiffusionStage):
         own = type(self.motion_space)
         start = self.init_from and starting_point(self.init_from, type(self).__name__)
         if start and isinstance(space := start.component("motion_space"), own):
-            if tuple(space.grid) != tuple(self.motion_space.grid):
-                raise UserError(
-                    f"model.motion_grid: {list(self.motion_space.grid)}, but {self.init_from} was "
-                    f"trained on {list(space.grid)}; give that"
-                )
-            self.motion_space = space
+            self._go_on_in(space, str(self.init_from))
         elif stage == "fit":
             spread = self.trainer.datamodule.label_statistics(self.motion_space)  # type: ignore[attr-defined]
             self.motion_space = own(self.motion_space.grid, spread.depth_std, spread.flow_std)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Takes back the spread that the weights were trained with."""
+        """Takes back the spread that the weights were trained with.
+
+        Raises:
+            UserError: as in `Stage`; or they were trained on another grid.
+        """
         super().on_load_checkpoint(checkpoint)
-        self.motion_space = build(checkpoint["components"]["motion_space"])
+        space = build(checkpoint["components"]["motion_space"])
+        self._go_on_in(space, str(self.trainer.ckpt_path))
+
+    def _go_on_in(self, space: MotionSpace, where: str) -> None:
+        if tuple(space.grid) != tuple(self.motion_space.grid):
+            raise UserError(
+                f"model.motion_grid: {list(self.motion_space.grid)}, but {where} was "
+                f"trained on {list(space.grid)}; give that"
+            )
+        self.motion_space = space
 
     def check_parts(self, described: dict[str, Any], where: str) -> None:
         """As of stage 2; the weights must also have been trained in a space of the same kind."""

@@ -166,3 +166,7 @@ class VideoGeneration(L.LightningModule):
         for path, video, fps in zip(paths, result.video, batch["fps"], strict=True):
             write_mp4(path, video.cpu(), float(fps))
         return paths
+
+    def on_predict_end(self) -> None:
+        """Says where the videos are."""
+        rank_zero_info(f"videos in {self.predictions.folder}")

@@ -103,7 +103,10 @@ def test_precompute_takes_a_stage_config(movideo, tmp_path):
             "data.vidoes: no such option; did you mean data.videos?",
         ),
         (["precompute", "--data.batch_size=x"], "data.batch_size: expected int, got x; "),
-        (["precompute", "--data.batch_size=0"], "data.batch_size: 0 is out of range; "),
+        (
+            ["precompute", "--data.batch_size=0"],
+            "data.batch_size: 0 is out of range; give 1 or more",
+        ),
         (["precompute", "--data.scenes.count=0"], "scenes: count 0; give 1 or more"),
         (["precompute", "--config", "no.yaml"], "no.yaml: no such config here, nor among those"),
         (["precompute", "--config=text.yaml"], "text.yaml: no config"),

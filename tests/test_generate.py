@@ -59,3 +59,18 @@ def test_type_and_offloading_reach_the_networks(movideo, model, tmp_path, monkey
 )
 def test_numbers_out_of_range_are_named_before_anything_is_loaded(movideo, option, message):
     assert movideo("generate", "--image=none.png", option).error.startswith(message)
+
+
+@pytest.mark.parametrize("option", ["out", "sheet", "save_motion"])
+def test_places_that_cannot_be_written_are_named_before_anything_is_loaded(
+    movideo, tmp_path, option
+):
+    suffix = {"out": "mp4", "sheet": "png", "save_motion": "safetensors"}[option]
+    (tmp_path / "file").write_text("words")
+    (tmp_path / f"folder.{suffix}").mkdir()
+    options = ("--image=none.png", f"--{option}")
+    error = movideo("generate", *options, f"file/a.{suffix}").error
+    assert error.startswith(f"file/a.{suffix}: cannot be written (")
+    error = movideo("generate", *options, f"folder.{suffix}").error
+    assert error == f"folder.{suffix}: a folder; name a file in it"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", f"folder.{suffix}"]

@@ -121,8 +121,14 @@ def test_a_killed_run_leaves_no_process_and_goes_on(movideo, tmp_path, videos, m
         (["--videos=nowhere", "--out=l.csv"], "nowhere: no such file or folder; check the path"),
         (["--videos=v", "--out=old.csv"], "old.csv: exists already; name another list or "),
         (["--videos=v", "--out=l.csv", "--workers=0"], "--workers 0: give 1 or more"),
-        (["--videos=v", "--out=l.csv", "--num_frames=0"], "--num_frames 0: out of range; "),
-        (["--videos=v", "--out=l.csv", "--fps_range=[9,3]"], "--fps_range (9.0, 3.0): out of "),
+        (
+            ["--videos=v", "--out=l.csv", "--num_frames=0"],
+            "--num_frames: 0 is out of range; give 1 or more",
+        ),
+        (
+            ["--videos=v", "--out=l.csv", "--fps_range=[9,3]"],
+            "--fps_range: (9.0, 3.0) is out of range; give the lowest",
+        ),
         (
             ["--videos=v", "--out=l.csv", "--wrokers=3"],
             "wrokers: no such option; did you mean workers?",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from movideo.errors import UserError
+from movideo.errors import UserError, check_ranges
 from movideo.video.clip_lists.build import IndexCounts, build_index
 from movideo.video.clip_lists.rows import IndexSettings
 from movideo.video.clips import ClipSettings
@@ -40,8 +40,7 @@ def index(
         allow_outside: let lists among `videos` name files that are not below their own folder.
     """
     clips = ClipSettings(num_frames, size, fps_range, clips_per_video, key_index, seed)
-    for name in clips.out_of_range():
-        raise UserError(f"--{name} {getattr(clips, name)}: out of range; see movideo index --help")
+    check_ranges("--{}", vars(clips), clips.ranges())
     if workers is not None and workers < 1:
         raise UserError(f"--workers {workers}: give 1 or more")
     settings = IndexSettings(clips, min_motion, min_brightness)

@@ -22,6 +22,7 @@ from movideo.checkpoint import Checkpoint
 from movideo.cli.configs import shipped_config, shipped_configs
 from movideo.cli.parser import StageArgumentParser, telling
 from movideo.cli.resume import AUTO, resolve_auto
+from movideo.cli.saved_config import SaveConfig
 from movideo.cli.stage_report import stage_report
 from movideo.errors import UserError
 from movideo.evaluation.page import write_page
@@ -101,10 +102,16 @@ class MovideoCLI(LightningCLI):
         """Builds model, data and trainer.
 
         Raises:
-            UserError: a part refuses its settings.
+            UserError: a part refuses its settings, or the stage the trainer's.
         """
         telling(super().instantiate_classes)
         self.trainer.strategy.checkpoint_io = WholeCheckpointIO()
+        batches = self.trainer.accumulate_grad_batches
+        if batches != 1 and not self.model.automatic_optimization:  # Lightning speaks of its API
+            raise UserError(
+                f"trainer.accumulate_grad_batches: {batches}, but this stage optimises two "
+                "networks in turns; set model.micro_batch_size to compute a batch in parts"
+            )
         cluster = getattr(self.trainer.strategy, "cluster_environment", None)
         if cluster is not None:  # Lightning would check this much later
             telling(
@@ -172,6 +179,7 @@ def run_stage(arguments: list[str]) -> None:
             subclass_mode_data=chooses_data,
             trainer_class=Trainer,
             seed_everything_default=0,
+            save_config_callback=SaveConfig,
             save_config_kwargs={"overwrite": True},
             parser_kwargs={
                 "prog": "movideo",

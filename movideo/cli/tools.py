@@ -20,7 +20,7 @@ from movideo.pipeline import MoVideoPipeline
 from movideo.text_to_image import TextToImage
 from movideo.video.read import read_image
 from movideo.video.scene_files import SceneSettings, write_scenes
-from movideo.video.write import write_gif, write_image, write_mp4
+from movideo.video.write import check_writable, write_gif, write_image, write_mp4
 
 DType = Literal["float32", "bfloat16", "float16"]
 
@@ -106,6 +106,9 @@ def generate(
     _check_suffix("out", out, ".mp4", ".gif")
     _check_suffix("sheet", sheet, ".png")
     _check_suffix("save_motion", save_motion, ".safetensors")
+    for path in (out, sheet, save_motion):
+        if path is not None:
+            check_writable(path)
     if steps < 1 or num_frames < 1:
         raise UserError(f"--steps {steps} --num_frames {num_frames}: give 1 or more")
     if decode_chunk is not None and decode_chunk < 1:

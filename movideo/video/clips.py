@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from movideo.errors import Range
 from movideo.video.decoding.pixels import to_float
 from movideo.video.read import TOLERANCE, VideoError, VideoInfo, read_pixels
 
@@ -94,17 +95,17 @@ class ClipSettings:
         """Index of the key frame, the centre unless `key_index` says otherwise."""
         return self.num_frames // 2 if self.key_index is None else self.key_index
 
-    def out_of_range(self) -> list[str]:
-        """Names of the settings under which no clip can be drawn."""
+    def ranges(self) -> dict[str, Range]:
+        """In which clips can be drawn."""
         low, high = self.fps_range
-        wrong = {
-            "num_frames": self.num_frames < 1,
-            "size": min(self.size) < 1,
-            "fps_range": not 0 < low <= high,
-            "clips_per_video": self.clips_per_video < 1,
-            "key_index": not 0 <= (self.key_index or 0) < self.num_frames,
+        last = self.num_frames - 1
+        return {
+            "num_frames": (self.num_frames > 0, "1 or more"),
+            "size": (min(self.size) > 0, "1 or more pixels"),
+            "fps_range": (0 < low <= high, "the lowest, above 0, and the highest"),
+            "clips_per_video": (self.clips_per_video > 0, "1 or more"),
+            "key_index": (0 <= (self.key_index or 0) <= last, f"0 to num_frames - 1, {last}"),
         }
-        return [name for name, is_wrong in wrong.items() if is_wrong]
 
 
 def content_hash(path: str | Path) -> str:

@@ -48,6 +48,22 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         raise UserError(f"{path}: cannot be written ({what}); choose another place") from error
 
 
+def check_writable(path: str | Path) -> None:
+    """Finds out before long work that its result could not be written.
+
+    Raises:
+        UserError: the place is a folder, or its folder cannot be made or written to.
+    """
+    if Path(path).is_dir():
+        raise UserError(f"{path}: a folder; name a file in it")
+    with suppress(_EnoughError), whole_file(path):
+        raise _EnoughError  # the temporary file was made; it goes again, and what is there stays
+
+
+class _EnoughError(Exception):
+    pass
+
+
 def remove_leftovers(folder: str | Path) -> None:
     """Removes the temporary files of killed processes from a folder; those of living ones stay."""
     for path in Path(folder).glob(_TEMPORARY.format(name="*", suffix="*")):

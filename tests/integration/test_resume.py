@@ -181,6 +181,27 @@ def test_auto_takes_the_newest_checkpoint_that_is_whole(movideo, tmp_path, caplo
     assert error.startswith("runs/run/version_0/checkpoints: no checkpoint there can be read")
 
 
+def test_a_run_that_is_refused_leaves_the_options_of_the_one_before(movideo, tmp_path):
+    assert movideo("fit", *options(tmp_path, 1, "run", 2, 2)).code == 0
+    config = tmp_path / "runs" / "run" / "version_0" / "config.yaml"
+    before = config.read_text()
+    assert yaml.safe_load(before)["trainer"]["max_steps"] == 2
+    other = "--model.motion_grid=[8,8]"
+    error = movideo("fit", *options(tmp_path, 1, "run", 3, 2), other).error
+    assert "motion_grid" in error
+    assert config.read_text() == before
+    assert movideo("fit", *options(tmp_path, 1, "run", 3, 2)).code == 0
+    assert yaml.safe_load(config.read_text())["trainer"]["max_steps"] == 3
+
+
+def test_batches_of_a_gan_are_not_accumulated(movideo):
+    error = movideo("fit", "--config=stage3.yaml", "--trainer.accumulate_grad_batches=2").error
+    assert error == (
+        "trainer.accumulate_grad_batches: 2, but this stage optimises two networks in turns; "
+        "set model.micro_batch_size to compute a batch in parts"
+    )
+
+
 def test_out_of_memory_says_what_to_lower(movideo, tmp_path):
     error = movideo("fit", *options(tmp_path, 0, "run", 2, 1, ("RunOutAt", 2))).error
     assert re.fullmatch(

@@ -186,11 +186,17 @@ def test_another_solver_of_the_same_noise_goes_on(trained, tmp_path):
     fit(stage, tmp_path, 1)
 
 
-def test_another_motion_grid_than_that_of_the_weights_is_refused(tmp_path):
-    _, path = fit(DepthFlowDiffusion(**motion_parts()), tmp_path, 1)
-    stage = DepthFlowDiffusion(**motion_parts(motion_grid=(16, 16), init_from=str(path)))
+@pytest.mark.parametrize("way", ["init_from", "ckpt_path"])
+def test_another_motion_grid_than_that_of_the_weights_is_refused(tmp_path, way):
+    path = str(fit(DepthFlowDiffusion(**motion_parts()), tmp_path, 1)[1])
+    start = path if way == "init_from" else None
+    stage = DepthFlowDiffusion(**motion_parts(motion_grid=(16, 16), init_from=start))
+    run = trainer(tmp_path, 2)
     with pytest.raises(UserError, match=r"motion_grid: \[16, 16\], but .*1\.ckpt.* \[8, 8\]; give"):
-        trainer(tmp_path, 1).fit(stage, datamodule=ClipData())
+        if start is None:
+            run.test(stage, datamodule=ClipData(), ckpt_path=path)
+        else:
+            run.fit(stage, datamodule=ClipData())
 
 
 def test_clipping_a_fused_optimiser_is_refused_under_mixed_precision(tmp_path):
