@@ -3,23 +3,28 @@
     python -m benchmarks.decoding
 
 Prints a Markdown table. A reader opens a file, decodes 17 frames on one thread and closes it, as
-for one sample of a training set. The peers give interleaved pixels, seen through a permuted view;
-a batch of planes lays them out anew, so each peer is timed without and with that. At the file's own
-size they repeat the halved samples of colour and round down, as `exact_colours=False` does.
+for one sample of a training set; each has a process of its own, as in a loader's worker. The peers
+give interleaved pixels, seen through a permuted view; a batch of planes lays them out anew, so each
+peer is timed without and with that. At the file's own size they repeat the halved samples of colour
+and round down, as `exact_colours=False` does.
 """
 
 import argparse
 import ctypes.util
 import os
 import re
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
+from multiprocessing import get_context
 from pathlib import Path
 
 import av
@@ -43,6 +48,7 @@ SAME = (
 )
 OURS = "movideo"
 QUICK = "movideo, quick colours"
+PLANES = ", planes"
 
 
 @dataclass(frozen=True)
@@ -118,14 +124,18 @@ def as_planes(read: Reader, clip: Clip) -> Tensor:
     return read(clip).contiguous()
 
 
+@cache
 def find_readers() -> tuple[dict[str, Reader], list[str]]:
-    """The peers that work here, and one line for each that does not."""
-    readers, missing = {}, []
+    """All that can be timed here, and one line for each peer that does not work."""
+    readers: dict[str, Reader] = {OURS: ours, QUICK: ours_quick}
+    missing = []
     for name, make in (("torchcodec", torchcodec_reader), ("decord", decord_reader)):
         try:
             readers[name] = make()
         except (ImportError, OSError, RuntimeError) as error:
             missing.append(f"{name} cannot be used: {str(error).strip().splitlines()[0]}")
+        else:
+            readers[f"{name}{PLANES}"] = partial(as_planes, readers[name])
     return readers, missing
 
 
@@ -148,13 +158,13 @@ def make_clips(info: VideoInfo, rate: float, size: tuple[int, int] | None) -> li
     return [Clip(info, tuple((n + s + 0.5) / info.fps for s in steps), size) for n in starts]
 
 
-def agreement(readers: dict[str, Reader], clip: Clip) -> float:
+def agreement(clip: Clip) -> float:
     """PSNR in dB of the frame in which a peer departs most from ours; ends the program below SAME.
 
     Ours are those of the ffmpeg program where it interpolates colour exactly, as a test asserts.
     """
     expected, psnr = ours(clip).float(), {}
-    for name, read in readers.items():
+    for name, read in find_readers()[0].items():
         if name not in (OURS, QUICK):
             error = (read(clip).float() - expected).square().mean((1, 2, 3)).max()
             psnr[name] = float(10 * torch.log10(255**2 / error))
@@ -164,38 +174,49 @@ def agreement(readers: dict[str, Reader], clip: Clip) -> float:
     return psnr[name]
 
 
-def measure(readers: dict[str, Reader], clips: list[Clip], rounds: int) -> dict[str, float]:
-    """Least milliseconds of CPU a clip over the rounds: whatever else runs can only add to it.
+def time_reader(name: str, clips: list[Clip]) -> float:
+    """Milliseconds of CPU a clip.
 
-    CPU time, since decord decodes on a thread of its own beside the one that asks, and the workers
-    of a loader keep every core busy anyway.
+    Of CPU, since decord decodes on a thread of its own beside the one that asks, and the workers of
+    a loader keep every core busy anyway.
     """
-    seconds: dict[str, list[float]] = {name: [] for name in readers}
+    torch.set_num_threads(1)
+    read = find_readers()[0][name]
+    read(clips[0])  # what memory is needed is had from now on
+    start = time.process_time()
+    for clip in clips:
+        read(clip)
+    return 1000 * (time.process_time() - start) / len(clips)
+
+
+def measure(
+    workers: dict[str, ProcessPoolExecutor], clips: list[Clip], rounds: int
+) -> dict[str, float]:
+    """Median milliseconds of CPU a clip; in turns, so that other load falls on all."""
+    turns: dict[str, list[float]] = {name: [] for name in workers}
     for _ in range(rounds):
-        for name, read in readers.items():
-            read(clips[0])  # pays for the memory that the one before gave back or left behind
-            start = time.process_time()
-            for clip in clips:
-                read(clip)
-            seconds[name].append((time.process_time() - start) / len(clips))
-    return {name: 1000 * min(values) for name, values in seconds.items()}
+        for name, worker in workers.items():
+            turns[name].append(worker.submit(time_reader, name, clips).result())
+    return {name: statistics.median(values) for name, values in turns.items()}
 
 
-def rows(infos: list[VideoInfo], readers: dict[str, Reader], rounds: int) -> Iterator[str]:
+def rows(
+    infos: list[VideoInfo], workers: dict[str, ProcessPoolExecutor], rounds: int
+) -> Iterator[str]:
     """A line of the table for each file, rate and size."""
-    peers = [name for name in readers if name not in (OURS, QUICK)]
+    peers = [name for name in workers if name not in (OURS, QUICK)]
     jobs = [(info, rate, size) for info in infos for size in SIZES for rate in RATES]
     for info, rate, size in tqdm(jobs):
         clips = make_clips(info, rate, size)
         if not clips:
             continue
-        psnr = agreement(readers, clips[-1])
-        took = measure(readers, clips, rounds)
-        views = min(took[name] for name in peers if "planes" not in name)
-        planes = min(took[name] for name in peers if "planes" in name)
+        psnr = agreement(clips[-1])
+        took = measure(workers, clips, rounds)
+        views = min(took[name] for name in peers if PLANES not in name)
+        planes = min(took[name] for name in peers if PLANES in name)
         height, width = size or (info.height, info.width)
         cells = [info.path.stem, f"{min(rate, info.fps):.4g}", f"{width} x {height}"]
-        cells += [f"{took[name]:.1f}" for name in readers]
+        cells += [f"{took[name]:.1f}" for name in workers]
         for ours_took in (took[OURS], took[QUICK]):
             cells += [f"{ours_took / views:.2f}", f"{ours_took / planes:.2f}"]
         cells.append(f"{psnr:.0f}")
@@ -205,21 +226,20 @@ def rows(infos: list[VideoInfo], readers: dict[str, Reader], rounds: int) -> Ite
 def report(rounds: int) -> None:
     """Measures and prints."""
     torch.set_num_threads(1)
-    # In a process that has freed a block of that size, glibc keeps memory for use again, as it does
-    # in a loader's worker; before, the times hang on who freed what.
-    torch.empty(2**25 - 2**16, dtype=torch.uint8)
-    found, missing = find_readers()
+    readers, missing = find_readers()
     print("\n".join(missing) or "Both peers can be used.")
-    if not found:
+    if len(missing) == 2:
         return
-    readers = {OURS: ours, QUICK: ours_quick, **found}
-    readers |= {f"{name}, planes": partial(as_planes, read) for name, read in found.items()}
     heads = ["file", "fps", "size", *(f"{name} (ms)" for name in readers)]
-    heads += [f"{name} / best peer{how}" for name in (OURS, QUICK) for how in ("", ", planes")]
+    heads += [f"{name} / best peer{how}" for name in (OURS, QUICK) for how in ("", PLANES)]
     heads += ["least agreement (dB)"]
-    with tempfile.TemporaryDirectory() as folder:
-        lines = list(rows(make_files(Path(folder)), readers, rounds))
-    print(f"\nClips of {FRAMES} frames, CPU time, least of {rounds} interleaved rounds.\n")
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        workers = {
+            name: stack.enter_context(ProcessPoolExecutor(1, get_context("spawn")))
+            for name in readers
+        }
+        lines = list(rows(make_files(Path(folder)), workers, rounds))
+    print(f"\nClips of {FRAMES} frames, CPU time, medians of {rounds} rounds in turns.\n")
     print("\n".join([f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|", *lines]))
     print(f"\n{machine()}")
 

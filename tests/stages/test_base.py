@@ -1,6 +1,7 @@
 """What all stages share, shown on stage 2: freezing, groups, average, checkpoints, resuming."""
 
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -192,11 +193,9 @@ def test_another_motion_grid_than_that_of_the_weights_is_refused(tmp_path, way):
     start = path if way == "init_from" else None
     stage = DepthFlowDiffusion(**motion_parts(motion_grid=(16, 16), init_from=start))
     run = trainer(tmp_path, 2)
+    go = run.fit if start else partial(run.test, ckpt_path=path)
     with pytest.raises(UserError, match=r"motion_grid: \[16, 16\], but .*1\.ckpt.* \[8, 8\]; give"):
-        if start is None:
-            run.test(stage, datamodule=ClipData(), ckpt_path=path)
-        else:
-            run.fit(stage, datamodule=ClipData())
+        go(stage, datamodule=ClipData())
 
 
 def test_clipping_a_fused_optimiser_is_refused_under_mixed_precision(tmp_path):
