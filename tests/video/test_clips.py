@@ -144,7 +144,8 @@ def test_a_shot_of_exactly_that_many_frames_is_taken_whole():
     ],
 )
 def test_settings_out_of_range_are_named(wrong, names):
-    assert ClipSettings(**wrong).out_of_range() == names
+    ranges = ClipSettings(**wrong).ranges()
+    assert [name for name, (is_right, _) in ranges.items() if not is_right] == names
 
 
 def test_drawn_clips_stay_in_range_and_never_repeat_a_frame():
