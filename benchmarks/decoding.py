@@ -159,16 +159,16 @@ def make_clips(info: VideoInfo, rate: float, size: tuple[int, int] | None) -> li
 
 
 def agreement(clip: Clip) -> float:
-    """PSNR in dB of the frame in which a peer departs most from ours; ends the program below SAME.
+    """PSNR in dB of the frame in which a reader is furthest from ours; below SAME, it ends all.
 
     Ours are those of the ffmpeg program where it interpolates colour exactly, as a test asserts.
     """
     expected, psnr = ours(clip).float(), {}
     for name, read in find_readers()[0].items():
-        if name not in (OURS, QUICK):
+        if name != OURS:
             error = (read(clip).float() - expected).square().mean((1, 2, 3)).max()
             psnr[name] = float(10 * torch.log10(255**2 / error))
-    name = min(psnr, key=lambda peer: psnr[peer])
+    name = min(psnr, key=lambda reader: psnr[reader])
     if psnr[name] < SAME:
         sys.exit(f"{name} gives other frames of {clip.info.path}: {psnr[name]:.1f} dB")
     return psnr[name]

@@ -133,7 +133,7 @@ class EvaluationDataModule(L.LightningDataModule):
         ranges = {
             "num_frames": (self.num_frames > 0, "1 or more"),
             "size": (min(self.size) > 0, "1 or more pixels"),
-            "fps": (self.fps is None or 0 < self.fps < float("inf"), "more than 0"),
+            "fps": (self.fps is None or 0 < self.fps < float("inf"), "a finite number above 0"),
             "key_index": (0 <= self.key_index <= last, f"0 to num_frames - 1, {last}"),
             "limit": (self.limit is None or self.limit > 0, "1 or more"),
             "batch_size": (self.batch_size > 0, "1 or more"),

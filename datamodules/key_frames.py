@@ -85,7 +85,7 @@ class KeyFrameDataModule(L.LightningDataModule):
         ranges = {
             "num_frames": (self.num_frames > 0, "1 or more"),
             "size": (min(self.size) > 0, "1 or more pixels"),
-            "fps": (0 < self.fps < float("inf"), "more than 0"),
+            "fps": (0 < self.fps < float("inf"), "a finite number above 0"),
             "key_index": (0 <= self.key_index <= last, f"0 to num_frames - 1, {last}"),
             "parts": (self.parts > 0, "1 or more"),
             "part": (0 <= self.part <= last_part, f"0 to parts - 1, {last_part}"),

@@ -68,8 +68,8 @@ class VideoClipDataModule(L.LightningDataModule):
         allow_outside: let lists among `videos` name files that are not below their own folder.
         buckets: further shapes `(num_frames, H, W)` of training clips, at most as long as the
             default; each clip gets the one nearest to its video's aspect.
-        exact_colours: False reads training videos that already have `size` faster, their colours
-            less exactly (see `movideo.video.read.read_pixels`).
+        exact_colours: False reads training videos that need no resizing faster, their colours less
+            exactly (see `movideo.video.read.read_pixels`).
         augmentations: changes to training clips, in this order.
         with_labels: False leaves depth and flow out (stage 0 needs none).
         depth_estimator: makes missing depth labels.

@@ -7,7 +7,7 @@ from lightning.pytorch.cli import SaveConfigCallback
 
 
 class SaveConfig(SaveConfigCallback):
-    """Lightning's, but for `fit` at the first step.
+    """Lightning's, but for `fit` after the first step.
 
     By then nothing refuses the options any more: a run that does not come to train must not
     overwrite those of the one that it was to go on from.
@@ -18,8 +18,8 @@ class SaveConfig(SaveConfigCallback):
         if stage != "fit":
             super().setup(trainer, pl_module, stage)
 
-    def on_train_batch_start(
-        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Saves once."""
+        """Saves once, before any checkpoint."""
         super().setup(trainer, pl_module, "fit")

@@ -106,12 +106,7 @@ class MovideoCLI(LightningCLI):
         """
         telling(super().instantiate_classes)
         self.trainer.strategy.checkpoint_io = WholeCheckpointIO()
-        batches = self.trainer.accumulate_grad_batches
-        if batches != 1 and not self.model.automatic_optimization:  # Lightning speaks of its API
-            raise UserError(
-                f"trainer.accumulate_grad_batches: {batches}, but this stage optimises two "
-                "networks in turns; set model.micro_batch_size to compute a batch in parts"
-            )
+        self._check_trainer()
         cluster = getattr(self.trainer.strategy, "cluster_environment", None)
         if cluster is not None:  # Lightning would check this much later
             telling(
@@ -119,6 +114,23 @@ class MovideoCLI(LightningCLI):
                 num_devices=self.trainer.num_devices,
                 num_nodes=self.trainer.num_nodes,
             )
+
+    def _check_trainer(self) -> None:
+        """Refuses what Lightning would refuse later, in terms of its API, or not at all."""
+        batches, norm = self.trainer.accumulate_grad_batches, self.trainer.gradient_clip_val
+        if batches < 1:
+            raise UserError(f"trainer.accumulate_grad_batches: {batches}; give 1 or more")
+        if self.model.automatic_optimization:
+            return
+        for option, value, is_set, instead in (
+            ("accumulate_grad_batches", batches, batches > 1, "micro_batch_size"),
+            ("gradient_clip_val", norm, bool(norm), "gradient_clip_val"),
+        ):
+            if is_set:
+                raise UserError(
+                    f"trainer.{option}: {value}, but this stage optimises two networks in turns; "
+                    f"set model.{instead} instead"
+                )
 
     def after_predict(self) -> None:
         """Waits for the processes that this one launched: they may have more left to make.

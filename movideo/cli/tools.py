@@ -106,9 +106,6 @@ def generate(
     _check_suffix("out", out, ".mp4", ".gif")
     _check_suffix("sheet", sheet, ".png")
     _check_suffix("save_motion", save_motion, ".safetensors")
-    for path in (out, sheet, save_motion):
-        if path is not None:
-            check_writable(path)
     if steps < 1 or num_frames < 1:
         raise UserError(f"--steps {steps} --num_frames {num_frames}: give 1 or more")
     if decode_chunk is not None and decode_chunk < 1:
@@ -122,6 +119,9 @@ def generate(
     source = parse_motion(motion)
     clip = ClipShape(num_frames, num_frames // 2 if key_index is None else key_index, size, fps)
     place = _device(device)
+    for path in (out, sheet, save_motion):
+        if path is not None:
+            check_writable(path)
     generator = torch.Generator().manual_seed(seed)
     key_frame = _key_frame(image, prompt, text_to_image, size, generator, place, dtype)
     pipeline = MoVideoPipeline.from_pretrained(model).to(dtype=getattr(torch, dtype))

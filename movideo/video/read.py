@@ -26,7 +26,7 @@ from movideo.video.decoding.container import (
     VideoFile,
     open_video,
 )
-from movideo.video.decoding.pixels import RgbConverter, empty_pixels, fit, shown_size, to_float
+from movideo.video.decoding.pixels import RgbConverter, empty_pixels, fit, to_float
 from movideo.video.decoding.probe import VideoInfo, probe
 from movideo.video.decoding.random_access import TimedFrames, frames_around
 
@@ -41,9 +41,9 @@ __all__ = [
     "read_pixels",
 ]
 
-_AT_A_TIME = 16
-"""Frames decoded before they are converted: by turns, either work clears the caches of the other.
-That saves a few per cent; more would cost memory, since these have the file's own size."""
+_PIXELS_AHEAD = 2**25
+"""Those of the frames decoded before they are converted: sixteen of 1920 x 1080. Decoding and
+converting by turns, one clears the caches of the other; to wait saves a few per cent."""
 
 _FORMATS = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF")
 """No others: Pillow gives some, such as EPS, to programs that execute them."""
@@ -78,8 +78,9 @@ def read_pixels(
         distinct: whether two times that fall on one frame are an error.
         deadline: seconds after which the file is given up; None takes `container.DEADLINE`.
         exact_colours: True interpolates colour, of which most files store a quarter, and rounds.
-            False takes less time over frames that keep their size: FFmpeg's quick conversion, which
-            repeats colour and rounds down, one to two levels of 255 on average.
+            False takes less time over frames that keep their size, of a width that 16 divides:
+            FFmpeg's quick conversion of 8-bit video, which repeats colour and rounds down, by one
+            to two levels of 255 on average.
 
     Returns:
         `(F, 3, H, W)` RGB bytes.
@@ -114,7 +115,7 @@ def _collect(
     drawn: dict[float, int] = {}
     for place, (time, frame) in zip(places, _decoded_ahead(shown), strict=True):
         if converter is None:
-            converter = RgbConverter(size or shown_size(frame), exact_colours)
+            converter = RgbConverter(frame, size, exact_colours)
             pixels = empty_pixels(len(places), 3, *converter.size)
         if time in drawn:
             pixels[place] = pixels[drawn[time]]
@@ -125,8 +126,11 @@ def _collect(
 
 
 def _decoded_ahead(shown: TimedFrames) -> TimedFrames:
-    while frames := list(islice(shown, _AT_A_TIME)):
-        yield from frames
+    for time, frame in shown:
+        count = _PIXELS_AHEAD // (frame.width * frame.height)
+        held = deque([(time, frame), *islice(shown, max(count - 1, 0))])
+        while held:
+            yield held.popleft()
 
 
 def _on_display(video: VideoFile, times: Sequence[float]) -> TimedFrames:

@@ -54,7 +54,7 @@ def check_writable(path: str | Path) -> None:
     Raises:
         UserError: the place is a folder, or its folder cannot be made or written to.
     """
-    if Path(path).is_dir():
+    if os.path.isdir(path):  # unlike Path.is_dir, it never raises
         raise UserError(f"{path}: a folder; name a file in it")
     with suppress(_EnoughError), whole_file(path):
         raise _EnoughError  # the temporary file was made; it goes again, and what is there stays

@@ -181,25 +181,39 @@ def test_auto_takes_the_newest_checkpoint_that_is_whole(movideo, tmp_path, caplo
     assert error.startswith("runs/run/version_0/checkpoints: no checkpoint there can be read")
 
 
-def test_a_run_that_is_refused_leaves_the_options_of_the_one_before(movideo, tmp_path):
-    assert movideo("fit", *options(tmp_path, 1, "run", 2, 2)).code == 0
+@pytest.mark.parametrize(
+    ("stage", "option", "message"),
+    [
+        (1, "--model.motion_grid=[8,8]", "model.motion_grid"),  # by the checkpoint
+        (0, "--data.size=[30,30]", "size 30x30"),  # by the first step
+    ],
+)
+def test_a_run_that_is_refused_leaves_the_options_of_the_one_before(
+    movideo, tmp_path, stage, option, message
+):
+    assert movideo("fit", *options(tmp_path, stage, "run", 2, 2)).code == 0
     config = tmp_path / "runs" / "run" / "version_0" / "config.yaml"
     before = config.read_text()
     assert yaml.safe_load(before)["trainer"]["max_steps"] == 2
-    other = "--model.motion_grid=[8,8]"
-    error = movideo("fit", *options(tmp_path, 1, "run", 3, 2), other).error
-    assert "motion_grid" in error
+    error = movideo("fit", *options(tmp_path, stage, "run", 3, 2), option).error
+    assert error.startswith(message)
     assert config.read_text() == before
-    assert movideo("fit", *options(tmp_path, 1, "run", 3, 2)).code == 0
+    assert movideo("fit", *options(tmp_path, stage, "run", 3, 2)).code == 0
     assert yaml.safe_load(config.read_text())["trainer"]["max_steps"] == 3
 
 
-def test_batches_of_a_gan_are_not_accumulated(movideo):
-    error = movideo("fit", "--config=stage3.yaml", "--trainer.accumulate_grad_batches=2").error
-    assert error == (
-        "trainer.accumulate_grad_batches: 2, but this stage optimises two networks in turns; "
-        "set model.micro_batch_size to compute a batch in parts"
-    )
+@pytest.mark.parametrize(
+    ("stage", "option", "message"),
+    [
+        (3, "accumulate_grad_batches=2", "in turns; set model.micro_batch_size instead"),
+        (3, "gradient_clip_val=1", "in turns; set model.gradient_clip_val instead"),
+        (2, "accumulate_grad_batches=0", "accumulate_grad_batches: 0; give 1 or more"),
+    ],
+)
+def test_options_of_the_trainer_that_do_not_fit(movideo, stage, option, message):
+    error = movideo("fit", f"--config=stage{stage}.yaml", f"--trainer.{option}").error
+    assert error.startswith("trainer." + option.replace("=", ": ").split(".")[0])
+    assert error.endswith(message)
 
 
 def test_out_of_memory_says_what_to_lower(movideo, tmp_path):

@@ -1,3 +1,4 @@
+import gc
 import itertools
 import time
 from fractions import Fraction
@@ -7,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from av.video.frame import VideoFrame
 from PIL import Image
 
 from movideo.video.decoding import container
@@ -180,6 +182,26 @@ def test_colour_matrix_and_range_of_the_file_are_used(
     shown = (read_frames(path, [0.0])[0].mean((1, 2)) + 1) * 127.5
     # 8-bit YUV rounds by up to 2 levels; a wrong matrix or range moves red or green by 15 or more.
     assert shown.tolist() == pytest.approx(colour, abs=3)
+
+
+@pytest.mark.parametrize("width", [98, 360, 854])
+def test_quick_colours_are_for_widths_that_libswscale_fills(tmp_path, width):
+    """A vector of it ends short of other widths; the columns behind would be anything."""
+    frames = [picture(number, 64, width) for number in range(3)]
+    path = write_frames(tmp_path / "a.mp4", frames, range(3), Fraction(1, 10))
+    assert torch.equal(*(read_pixels(path, [0.0, 0.1], exact_colours=e) for e in (False, True)))
+
+
+def test_frames_are_given_up_as_they_are_converted(tmp_path):
+    frames = [picture(number, 64, 96) for number in range(12)]
+    path = write_frames(tmp_path / "a.mp4", frames, range(12), Fraction(1, 10))
+    gc.collect()
+    gc.disable()  # which would find frames in cycles, sooner or later
+    try:
+        read_pixels(path, [n / 10 for n in range(12)])
+        assert sum(isinstance(thing, VideoFrame) for thing in gc.get_objects()) <= 1
+    finally:
+        gc.enable()
 
 
 def test_quick_colours_are_those_of_opencv_where_the_size_stays(tmp_path):

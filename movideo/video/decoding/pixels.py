@@ -20,7 +20,8 @@ _LARGE_PAGE = 2**21  # bytes
 _NEVER_KEPT = 2**25  # bytes: the C library returns such blocks to the system when they are freed
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _EXACT_RGB = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-_QUICK_RGB = Interpolation.BILINEAR  # libswscale heeds it for the colour of unscaled frames
+_QUICK_RGB = Interpolation.BILINEAR  # libswscale's own choice where the size stays
+_QUICK_WIDTHS = 16  # their multiples; of others it leaves the last columns as they were in memory
 _TO_YUV = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
 
 
@@ -54,15 +55,20 @@ def _orientation(frame: VideoFrame) -> tuple[bool, bool, bool]:
 
 
 class RgbConverter:
-    """Writes decoded frames as RGB; used for many frames, it prepares libswscale's tables once.
+    """Writes a file's frames as RGB; used for all of them, it prepares libswscale's tables once.
 
     Args:
-        size: (height, width) to which frames are brought as by `fit`.
+        first: tells how the file's frames are turned. The others are not asked: PyAV keeps a frame
+            that was, until Python next looks for cycles of references.
+        size: (height, width) to which frames are brought as by `fit`; None takes the first one's.
         exact_colours: False repeats halved samples of colour where the size stays, and rounds down.
     """
 
-    def __init__(self, size: tuple[int, int], exact_colours: bool = True) -> None:
-        self.size = size
+    def __init__(
+        self, first: VideoFrame, size: tuple[int, int] | None, exact_colours: bool = True
+    ) -> None:
+        self._swaps, *self._backwards = _orientation(first)
+        self.size = size or _turned((first.height, first.width), self._swaps)
         self._exact_colours = exact_colours
         self._reformatter = VideoReformatter()
 
@@ -72,10 +78,10 @@ class RgbConverter:
         Colour and size change in one step: libswscale computes with 15 bits in between, and scales
         the halved colour planes from the size they are stored in.
         """
-        swaps, *backwards = _orientation(frame)
-        shown = _turned((frame.height, frame.width), swaps)
-        height, width = _turned(_covering(shown, self.size), swaps)
-        exact = self._exact_colours or (height, width) != (frame.height, frame.width)
+        shown = _turned((frame.height, frame.width), self._swaps)
+        height, width = _turned(_covering(shown, self.size), self._swaps)
+        is_scaled = (height, width) != (frame.height, frame.width)
+        exact = self._exact_colours or is_scaled or width % _QUICK_WIDTHS > 0
         planar = self._reformatter.reformat(
             frame,
             width,
@@ -85,10 +91,10 @@ class RgbConverter:
             interpolation=_EXACT_RGB if exact else _QUICK_RGB,
             threads=1,
         )
-        flip = tuple(slice(None, None, -1 if axis else 1) for axis in reversed(backwards))
+        flip = tuple(slice(None, None, -1 if axis else 1) for axis in reversed(self._backwards))
         green, blue, red = map(_bytes, planar.planes)
         for channel, plane in zip(out, (red, green, blue), strict=True):
-            upright = (plane.T if swaps else plane)[flip]
+            upright = (plane.T if self._swaps else plane)[flip]
             np.copyto(channel, _center_crop(upright, self.size))
 
 
