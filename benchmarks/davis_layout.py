@@ -16,9 +16,10 @@ from pathlib import Path
 
 from torch import Tensor
 
+from movideo.storage.atomic import whole_file
 from movideo.video.decoding.pixels import to_float
 from movideo.video.read import probe, read_pixels
-from movideo.video.write import whole_file, write_image
+from movideo.video.write import write_image
 
 SHOTS = {
     "bikes-1": ("bikes.mp4", 0, 30),

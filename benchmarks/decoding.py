@@ -35,8 +35,8 @@ from tqdm import tqdm
 
 from benchmarks import sample_clips
 from benchmarks.timing import machine
+from movideo.scenes.render import render_scene
 from movideo.video.read import VideoInfo, probe, read_pixels
-from movideo.video.scenes import render_scene
 from movideo.video.write import write_mp4
 
 FRAMES = 17

@@ -20,12 +20,12 @@ from tqdm import tqdm
 
 from benchmarks import sample_clips
 from benchmarks.timing import machine
-from movideo.encodings import Encoders
+from movideo.clips.clip import ClipSettings, read_clip
+from movideo.clips.index import index_clips
 from movideo.models import ImageEncoder, VideoAutoencoder
-from movideo.video.clips import ClipSettings, read_clip
-from movideo.video.index import index_clips
-from movideo.video.labels.making import make_rows
-from movideo.video.labels.store import RowStore
+from movideo.shards.encodings import Encoders
+from movideo.shards.producer import make_rows
+from movideo.shards.store import RowStore
 
 Figures = dict[str, list[float]]
 

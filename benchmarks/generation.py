@@ -8,9 +8,9 @@ import time
 
 import torch
 
-from movideo.models.motion_space import MotionSpace
+from movideo.motion.space import MotionSpace
 from movideo.pipeline import MoVideoPipeline
-from movideo.video.scenes import render_scene
+from movideo.scenes.render import render_scene
 
 
 def main() -> None:

@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from benchmarks import sample_clips
 from benchmarks.timing import machine
+from movideo.clips.clip import ClipSettings, read_clip
+from movideo.clips.index import index_clips
 from movideo.estimators import DISFlow
 from movideo.ops import resize_flow, visible_mask, warp
-from movideo.video.clips import ClipSettings, read_clip
-from movideo.video.index import index_clips
-from movideo.video.scenes import render_scene
+from movideo.scenes.render import render_scene
 
 CHANNELS = 5  # depth and two flows
 STEPS_A_PIXEL = 64  # of fixed point: the range is 512 pixels

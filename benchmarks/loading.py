@@ -27,15 +27,15 @@ from tqdm import tqdm
 
 from benchmarks import sample_clips
 from benchmarks.timing import machine
+from datamodules.epoch_order import EpochOrder
 from datamodules.loader import ResumableLoader
-from datamodules.order import EpochOrder
 from datamodules.sampler import Place, PlaceSampler
+from movideo.clips.clip import Clip, ClipSettings, read_clip
+from movideo.clips.index import index_clips
 from movideo.estimators import DISFlow, ParallaxDepth
-from movideo.labels import label_clip
-from movideo.video.clips import Clip, ClipSettings, read_clip
-from movideo.video.index import index_clips
-from movideo.video.labels.shards import ClipLabels, write_shard
-from movideo.video.labels.store import LabelStore
+from movideo.shards.labels import label_clip
+from movideo.shards.shard import ClipLabels, write_shard
+from movideo.shards.store import LabelStore
 
 FRAMES, GRID, SIZE = 17, (64, 64), (256, 256)
 SHARD_SIZE, BATCH_SIZE = 64, 8

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks import sample_clips
 from benchmarks.timing import machine
-from movideo.video.labels.shards import find_shards, read_header
+from movideo.shards.shard import find_shards, read_header
 
 AIM = 0.6
 PROCESSES = (1, 2)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from datamodules.video_clips import FROZEN_SCENES
 from movideo import ops
 from movideo.metrics import masked_psnr, resampling_psnr
-from movideo.video.scenes import Scene
+from movideo.scenes.render import Scene
 
 GRIDS = (64, 32, 16)
 BINS = ((2, 4), (4, 8), (8, 16), (16, float("inf")), (4, float("inf")))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -10,9 +9,10 @@ from functools import cache
 
 from tqdm import tqdm
 
-from movideo.errors import UserError
-from movideo.video.clips import Clip, ClipSettings
-from movideo.video.read import VideoError, read_pixels
+from movideo.clips.clip import Clip, ClipSettings
+from movideo.errors import UserError, VideoError
+from movideo.storage.digest import digest
+from movideo.video.read import read_pixels
 
 Shape = tuple[int, int, int]
 """`(num_frames, height, width)`."""
@@ -69,8 +69,7 @@ def _choose(shapes: Sequence[Shape], aspect: float | None, key: str) -> Shape:
 
     nearest = min(map(distance, shapes))
     equal = [shape for shape in shapes if distance(shape) == nearest]
-    digest = hashlib.sha256(f"bucket/{key}".encode()).digest()
-    return equal[int.from_bytes(digest[:8], "little") % len(equal)]
+    return equal[int.from_bytes(digest(f"bucket/{key}")[:8], "little") % len(equal)]
 
 
 def _shaped(clip: Clip, shape: Shape, settings: ClipSettings) -> Clip:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain, pairwise
@@ -12,15 +11,15 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from datamodules.order import Indices
+from datamodules.epoch_order import Indices
 from datamodules.packed_clips import PackedClips
 from datamodules.sampler import Place
-from movideo.errors import UserError
-from movideo.video.augment import Augmentation
-from movideo.video.clips import Clip, read_clip_pixels
-from movideo.video.labels.shards import ClipLabels
-from movideo.video.labels.store import RowStore
-from movideo.video.read import VideoError
+from movideo.clips.augment import Augmentation
+from movideo.clips.clip import Clip, read_clip_pixels
+from movideo.errors import UserError, VideoError
+from movideo.shards.shard import ClipLabels
+from movideo.shards.store import RowStore
+from movideo.storage.digest import digest
 
 logger = logging.getLogger(__name__)
 
@@ -138,8 +137,7 @@ class TrainingClips(Dataset[dict[str, Any]]):
         """
         sample = self.clips[place.clip]
         text = f"augment/{self.seed}/{place.epoch}/{place.position}"
-        digest = hashlib.sha256(text.encode()).digest()
-        random = torch.Generator().manual_seed(int.from_bytes(digest[:8], "little"))
+        random = torch.Generator().manual_seed(int.from_bytes(digest(text)[:8], "little"))
         for augmentation in self.augmentations:
             sample = augmentation(sample, random)
         return sample

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
@@ -19,12 +18,13 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from tqdm import tqdm
 
 from datamodules.loader import worker_options
-from movideo.errors import UserError, check_ranges
-from movideo.video.batch import EvaluationBatch
-from movideo.video.clips import middle_times
+from movideo.clips.batch import EvaluationBatch
+from movideo.clips.clip import middle_times
+from movideo.errors import UserError, VideoError, check_ranges
+from movideo.storage.digest import hex_digest
 from movideo.video.decoding.pixels import to_float
 from movideo.video.frame_folders import read_frame_pixels
-from movideo.video.read import VideoError, VideoInfo, probe, read_pixels
+from movideo.video.read import VideoInfo, probe, read_pixels
 
 logger = logging.getLogger(__name__)
 
@@ -385,12 +385,12 @@ def _spread(listed: list[Item], limit: int | None) -> list[Item]:
 
 def _digest(samples: Sequence[Sample]) -> str:
     """16 hex digits that tell lists of samples apart, their frames too."""
-    digest = hashlib.sha256()
+    text = ""
     for sample in samples:
         clip = sample.clip
         frames = [] if clip is None else [clip.name, *(f"{time:.4f}" for time in clip.times)]
-        digest.update("\t".join([sample.name, sample.prompt or "", *frames, "\n"]).encode())
-    return digest.hexdigest()[:16]
+        text += "\t".join([sample.name, sample.prompt or "", *frames, "\n"])
+    return hex_digest(text)[:16]
 
 
 def _span(numbers: Iterable[float]) -> str:

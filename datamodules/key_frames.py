@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from datamodules.loader import worker_options
-from movideo.errors import UserError, check_ranges
-from movideo.video.key_frames import KeyFrameBatch, list_images, list_prompts
-from movideo.video.read import VideoError, read_image
+from movideo.clips.key_frames import KeyFrameBatch, list_images, list_prompts
+from movideo.errors import UserError, VideoError, check_ranges
+from movideo.video.read import read_image
 
 logger = logging.getLogger(__name__)
 

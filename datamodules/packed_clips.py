@@ -9,7 +9,7 @@ from typing import overload
 
 import numpy as np
 
-from movideo.video.clips import Clip
+from movideo.clips.clip import Clip
 
 
 class PackedClips(Sequence[Clip]):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from datamodules.evaluation import EvaluationDataModule, Protocol, Sample, TrueClip
-from movideo.video.key_frames import list_prompts
+from movideo.clips.key_frames import list_prompts
 
 
 class PromptList(EvaluationDataModule):

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch.utils.data import Dataset, DistributedSampler
 
-from datamodules.order import EpochOrder
+from datamodules.epoch_order import EpochOrder
 
 
 class Place(NamedTuple):

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic
 
+from movideo.clips.clip import Clip
 from movideo.errors import UserError
-from movideo.inside import inside
-from movideo.video.clips import Clip
-from movideo.video.labels.folder import made_otherwise
-from movideo.video.labels.making import RowMaker, make_rows, missing_clips
-from movideo.video.labels.shards import AnyRow
-from movideo.video.labels.store import RowStore
+from movideo.shards.folder import made_otherwise
+from movideo.shards.producer import RowMaker, make_rows, missing_clips
+from movideo.shards.shard import AnyRow
+from movideo.shards.store import RowStore
+from movideo.storage.digest import json_digest
+from movideo.storage.paths import inside
 
 logger = logging.getLogger(__name__)
 
@@ -42,9 +41,8 @@ class ShardFolder(Generic[AnyRow]):
         Raises:
             UserError: a link there leads out of `data_dir`.
         """
-        settings = json.dumps(self.maker.settings, sort_keys=True)
-        digest = hashlib.sha256(settings.encode()).hexdigest()
-        return inside(self.data_dir, Path(self.maker.kind.noun, digest[:8]))
+        name = json_digest(self.maker.settings)[:8]
+        return inside(self.data_dir, Path(self.maker.kind.noun, name))
 
     def store(self) -> RowStore[AnyRow]:
         """All rows that there are. Where none can be given, only what this very maker made."""

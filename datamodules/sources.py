@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from datamodules.order import Indices
+from datamodules.epoch_order import Indices
+from movideo.clips.clip import Clip, ClipSettings
+from movideo.clips.index import index_clips
 from movideo.errors import UserError
-from movideo.video.clips import Clip, ClipSettings
-from movideo.video.index import index_clips
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 
-from movideo.video.clips import Clip
+from movideo.clips.clip import Clip
+from movideo.storage.digest import hex_digest
 
 TRAIN = "train"
 
@@ -40,7 +40,7 @@ def _part_of(
     content_hashes: Iterable[str], fractions: Mapping[str, float], seed: int
 ) -> dict[str, str]:
     def rank(content_hash: str) -> str:
-        return hashlib.sha256(f"{seed}:{content_hash}".encode()).hexdigest()
+        return hex_digest(f"{seed}:{content_hash}")
 
     videos = sorted(content_hashes, key=rank)
     part_of = dict.fromkeys(videos, TRAIN)

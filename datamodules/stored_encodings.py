@@ -10,7 +10,7 @@ from datamodules.clip_dataset import ClipDataset
 from datamodules.shard_folder import ShardFolder
 from datamodules.split import TRAIN
 from movideo.errors import UserError
-from movideo.models.pretrained import PretrainedModule
+from movideo.hub.pretrained import PretrainedModule
 
 logger = logging.getLogger(__name__)
 

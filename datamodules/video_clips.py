@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,27 +14,28 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 from datamodules.buckets import check_buckets, shape_clips
 from datamodules.clip_dataset import ClipDataset, TrainingClips
+from datamodules.epoch_order import EpochOrder
 from datamodules.loader import ResumableLoader, worker_options
-from datamodules.order import EpochOrder
 from datamodules.packed_clips import PackedClips
 from datamodules.sampler import PlaceSampler
 from datamodules.shard_folder import ShardFolder
 from datamodules.sources import ClipSources
 from datamodules.split import TRAIN, split_by_video
 from datamodules.stored_encodings import with_encodings
-from movideo.encodings import Encoders
+from movideo.clips.augment import Augmentation
+from movideo.clips.batch import ClipBatch, StoredBatch, to_clip_batch
+from movideo.clips.clip import Clip, ClipSettings, read_clip
+from movideo.clips.index import index_clips
 from movideo.errors import UserError, check_ranges
 from movideo.estimators import DepthEstimator, DISFlow, FlowEstimator, ParallaxDepth
-from movideo.labels import LabelMaker, LabelStatistics, label_statistics
-from movideo.models.pretrained import PretrainedModule
-from movideo.video.augment import Augmentation
-from movideo.video.batch import ClipBatch, StoredBatch, to_clip_batch
-from movideo.video.clips import Clip, ClipSettings, read_clip
-from movideo.video.index import index_clips
-from movideo.video.scene_files import LABELS, SceneSettings, write_scenes
+from movideo.hub.pretrained import PretrainedModule
+from movideo.scenes.files import LABELS, SceneSettings, write_scenes
+from movideo.shards.encodings import Encoders
+from movideo.shards.labels import LabelMaker, LabelStatistics, label_statistics
+from movideo.storage.digest import hex_digest
 
 if TYPE_CHECKING:
-    from movideo.models.motion_space import MotionSpace
+    from movideo.motion.space import MotionSpace
 
 # One set for every figure that is quoted. Its settings are part of the figure: do not change them.
 FROZEN_SCENES = SceneSettings(count=24, seed=20231120)
@@ -340,7 +340,7 @@ class VideoClipDataModule(L.LightningDataModule):
         return {
             "data set": "scenes" if self.renders_scenes else "clips of videos",
             "samples": len(clips),
-            "sample list": sha256(names.encode()).hexdigest()[:16],
+            "sample list": hex_digest(names)[:16],
             "frames": settings.num_frames,
             "size": "{}x{}".format(*settings.size),
             "fps": "{:g} to {:g}".format(*settings.fps_range),

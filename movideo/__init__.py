@@ -25,6 +25,7 @@ Conventions, the same in every module:
 At the key frame both flows are 0 and the mask is 1. Resizing a flow rescales its vectors.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,7 +39,5 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """Imports the pipeline on first use; it brings diffusers and open_clip along."""
     if name == "MoVideoPipeline":
-        from movideo.pipeline import MoVideoPipeline
-
-        return MoVideoPipeline
+        return getattr(import_module("movideo.pipeline"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,6 +13,10 @@ class UserError(Exception):
     """
 
 
+class VideoError(UserError):
+    """A video or picture that cannot be used; one line, `PATH: reason; what to do`."""
+
+
 def check_ranges(option: str, values: Mapping[str, object], ranges: Mapping[str, Range]) -> None:
     """Refuses a value out of its range.
 

@@ -17,8 +17,10 @@ from torch import Tensor, nn
 import movideo
 from movideo.diffusion import ClassifierFreeGuidance, Denoiser, Guidance
 from movideo.errors import UserError
-from movideo.model_card import model_card
-from movideo.model_folder import ModelFolder, write_model
+from movideo.hub.assembly import assemble
+from movideo.hub.card import model_card
+from movideo.hub.model_folder import ModelFolder, write_model
+from movideo.hub.weight_files import first_line
 from movideo.models import (
     FrameDecoder,
     ImageEncoder,
@@ -26,11 +28,10 @@ from movideo.models import (
     VideoAutoencoder,
     VideoDecoder,
 )
-from movideo.models.condition import ConditionTransform, motion_condition
-from movideo.models.motion_space import CHANNELS, Motion, MotionSpace
+from movideo.motion.condition import ConditionTransform, motion_condition
+from movideo.motion.space import CHANNELS, Motion, MotionSpace
 from movideo.ops import visible_mask
 from movideo.text_to_image import TextToImage
-from movideo.weight_files import first_line
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class MoVideoOutput:
     flow_i2v: Tensor
     flow_v2i: Tensor
     visible: Tensor
+
+    @property
+    def motion(self) -> Motion:
+        """Depth and both flows."""
+        return Motion(self.depth, self.flow_i2v, self.flow_v2i)
 
 
 class MoVideoPipeline:
@@ -397,6 +403,14 @@ class MoVideoPipeline:
         if isinstance(text_to_image, str):
             text_to_image = TextToImage(text_to_image)
         pipeline.text_to_image = text_to_image
+        return pipeline
+
+    @classmethod
+    def from_checkpoints(cls, checkpoints: Sequence[str | Path]) -> MoVideoPipeline:
+        """Puts the checkpoints of stages together; arguments and errors as for `assemble`."""
+        parts, trainings = assemble(checkpoints)
+        pipeline = cls(**parts)
+        pipeline.card = model_card(pipeline.components, trainings)
         return pipeline
 
     def push_to_hub(

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from movideo.errors import UserError
+from movideo.hub.weight_files import LOADING_ERRORS, first_line
 from movideo.video.decoding.pixels import fit
-from movideo.weight_files import LOADING_ERRORS, first_line
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from movideo.clips.batch import ClipBatch
 from movideo.errors import UserError
 from movideo.losses import AdversarialLoss, VideoLoss, adaptive_ratio
-from movideo.video.batch import ClipBatch
 from stages.base import ParameterGroups, Stage, grouped_optimizer
 
 

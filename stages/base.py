@@ -16,18 +16,18 @@ from torch import Tensor, nn
 from torch.nn.modules.module import _IncompatibleKeys
 from torch.optim import Optimizer
 
-from movideo.checkpoint import (
+from movideo.clips.batch import ClipBatch
+from movideo.errors import UserError
+from movideo.hub.checkpoint import (
     FORMAT_VERSION,
     check,
     check_same,
     describe,
     load_strictly,
 )
-from movideo.errors import UserError
-from movideo.model_folder import starting_point
-from movideo.models.pretrained import PretrainedModule
-from movideo.video.batch import ClipBatch
-from movideo.weight_files import first_line
+from movideo.hub.model_folder import starting_point
+from movideo.hub.pretrained import PretrainedModule
+from movideo.hub.weight_files import first_line
 from stages.ema import WeightAverage
 from stages.randomness import seed_torch
 from stages.schedules import WarmupCosine
@@ -154,7 +154,7 @@ class Stage(L.LightningModule):
         """Refuses weights that were trained over other frozen parts than those here.
 
         Args:
-            described: the parts that they were trained with (see `movideo.checkpoint.describe`).
+            described: the parts they were trained with (see `movideo.hub.checkpoint.describe`).
             where: the weights; named in the error.
 
         Raises:
@@ -233,7 +233,7 @@ class Stage(L.LightningModule):
     # -------------------------------------------------------------------------------- checkpoints
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds what the parts can be built from again (see `movideo.checkpoint`)."""
+        """Adds what the parts can be built from again (see `movideo.hub.checkpoint`)."""
         checkpoint["format_version"] = FORMAT_VERSION
         checkpoint["stage"] = type(self).__name__
         with self.averaged_weights():  # the hash is that of the weights to go on with

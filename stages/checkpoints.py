@@ -12,7 +12,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from movideo.errors import UserError
-from movideo.video.write import whole_file
+from movideo.storage.atomic import whole_file
 
 
 class WholeCheckpointIO(TorchCheckpointIO):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from movideo.clips.batch import ClipBatch
 from movideo.losses import FramePerceptualLoss
 from movideo.metrics import ClipMean, MaskedPSNR, PerceptualDistance, WarpError
+from movideo.motion.labels import label_motion
 from movideo.ops import visible_mask
-from movideo.pictures import label_motion
-from movideo.video.batch import ClipBatch
 from stages.perceptual_score import score_or_default
 
 TRUTH = "truth"

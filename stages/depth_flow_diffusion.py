@@ -9,14 +9,15 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, MetricCollection
 
-from movideo.checkpoint import build
+from movideo.clips.batch import ClipBatch
 from movideo.errors import UserError
+from movideo.hub.checkpoint import build
+from movideo.hub.model_folder import starting_point
 from movideo.metrics import DepthError, EndPointError, FlowCosine
-from movideo.model_folder import starting_point
-from movideo.models.motion_space import CHANNELS, Motion, MotionSpace
+from movideo.motion.labels import label_motion
+from movideo.motion.space import CHANNELS, Motion, MotionSpace
 from movideo.ops import normalize_flow, resize_flow
-from movideo.pictures import label_motion, motion_sheet
-from movideo.video.batch import ClipBatch
+from movideo.visualization.clips import motion_sheet
 from stages.diffusion import DiffusionStage, check_kind
 
 

@@ -9,7 +9,7 @@ from diffusers import SchedulerMixin
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
-from movideo.checkpoint import build
+from movideo.clips.batch import ClipBatch
 from movideo.diffusion import (
     ClassifierFreeGuidance,
     Denoiser,
@@ -25,8 +25,8 @@ from movideo.diffusion import (
     sample_generator,
 )
 from movideo.errors import UserError
+from movideo.hub.checkpoint import build
 from movideo.models import ImageEncoder, SpatioTemporalUNet
-from movideo.video.batch import ClipBatch
 from stages.base import Stage
 from stages.encodings import key_tokens
 from stages.randomness import training_randomness
@@ -200,7 +200,7 @@ def check_kind(part: object, described: dict[str, Any], where: str) -> None:
 
     Args:
         part: what is there now.
-        described: what the checkpoint was trained with (see `movideo.checkpoint.describe`).
+        described: what the checkpoint was trained with (see `movideo.hub.checkpoint.describe`).
         where: the weights and the option; named in the error.
 
     Raises:

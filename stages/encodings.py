@@ -5,9 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from movideo.clips.batch import ClipBatch, key_frames
 from movideo.models import ImageEncoder, VideoAutoencoder
-from movideo.pictures import key_frames
-from movideo.video.batch import ClipBatch
 
 
 def latents(batch: ClipBatch, autoencoder: VideoAutoencoder) -> Tensor:

@@ -9,16 +9,16 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
+from movideo.clips.batch import ClipBatch
 from movideo.diffusion import drop_mask
 from movideo.errors import UserError
 from movideo.losses import AdversarialLoss, FramePerceptualLoss, L1Loss, VideoLoss
-from movideo.model_folder import load_decoder
 from movideo.models import FlowAugmentedDecoder, FrameDecoder, VideoAutoencoder, VideoDecoder
-from movideo.models.condition import coarse_flow
-from movideo.models.motion_space import MotionSpace
+from movideo.models.decoder import load_decoder
+from movideo.motion.condition import coarse_flow
+from movideo.motion.space import MotionSpace
 from movideo.ops import resize_flow
-from movideo.pictures import decoder_sheet
-from movideo.video.batch import ClipBatch
+from movideo.visualization.clips import decoder_sheet
 from stages.adversarial import AdversarialStage
 from stages.base import ParameterGroups
 from stages.decoder_metrics import DecoderMetrics

@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from movideo.clips.batch import ClipBatch, key_frames
 from movideo.losses import FramePerceptualLoss
 from movideo.metrics import ClipMean, MaskedPSNR, PerceptualDistance, ResamplingPSNR, WarpError
-from movideo.models.motion_space import Motion
+from movideo.motion.space import Motion
 from movideo.ops import visible_mask, warp
-from movideo.pictures import key_frames
-from movideo.video.batch import ClipBatch
 from stages.perceptual_score import score_or_default
 
 RIVALS = ("", "_repeat", "_warp")  # the generated video, the repeated and the warped key frame

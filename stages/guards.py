@@ -18,7 +18,7 @@ from torch import Tensor, distributed
 from torch.optim import Optimizer
 
 from movideo.errors import UserError
-from movideo.video.write import whole_file
+from movideo.storage.atomic import whole_file
 
 logger = logging.getLogger(__name__)
 

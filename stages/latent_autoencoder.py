@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torchmetrics import MetricCollection
 from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
+from movideo.clips.batch import ClipBatch
 from movideo.diffusion import SampleRandomness
 from movideo.losses import FramePerceptualLoss
 from movideo.metrics import PerceptualDistance
 from movideo.models import VideoAutoencoder
-from movideo.video.batch import ClipBatch
-from movideo.video.contact_sheet import contact_sheet
+from movideo.visualization.contact_sheet import contact_sheet
 from stages.base import Stage
 from stages.perceptual_score import score_or_default
 from stages.randomness import training_randomness

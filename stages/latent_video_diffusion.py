@@ -7,17 +7,18 @@ from typing import Any
 
 from torch import Tensor
 
-from movideo.checkpoint import describe
+from movideo.clips.batch import ClipBatch
 from movideo.diffusion import SampleRandomness, drop_mask
+from movideo.hub.checkpoint import describe
 from movideo.losses import FramePerceptualLoss
 from movideo.metrics import MaskedPSNR
-from movideo.model_folder import load_decoder
 from movideo.models import FrameDecoder, VideoAutoencoder
-from movideo.models.condition import ConditionTransform, MotionCondition, motion_condition
-from movideo.models.motion_space import MotionSpace
+from movideo.models.decoder import load_decoder
+from movideo.motion.condition import ConditionTransform, MotionCondition, motion_condition
+from movideo.motion.labels import label_motion
+from movideo.motion.space import MotionSpace
 from movideo.ops import resize_flow
-from movideo.pictures import label_motion, video_sheet
-from movideo.video.batch import ClipBatch
+from movideo.visualization.clips import video_sheet
 from stages.base import ParameterGroups
 from stages.diffusion import DiffusionStage, check_kind
 from stages.encodings import key_latent, latents

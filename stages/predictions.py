@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from movideo.errors import UserError
-from movideo.inside import inside
-from movideo.video.write import whole_file
+from movideo.storage.atomic import whole_file
+from movideo.storage.paths import inside
 
 LIST = "predictions.jsonl"
 

@@ -12,20 +12,20 @@ import lightning as L
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, distributed, nn
 
+from movideo.clips.batch import EvaluationBatch
 from movideo.errors import UserError
 from movideo.estimators import DepthEstimator, DISFlow, FlowEstimator, ParallaxDepth
 from movideo.evaluation import Figure, Method, MethodUnavailable
-from movideo.evaluation.figure import Protocol, clip_ids
-from movideo.evaluation.making import SampleMaker
+from movideo.evaluation.examples import Pictures, choose, clip_sheet, picture_path
 from movideo.evaluation.page import write_page
-from movideo.evaluation.pictures import Pictures, choose, clip_sheet, picture_path
+from movideo.evaluation.producer import SampleMaker
 from movideo.evaluation.provenance import Run, Software
 from movideo.evaluation.published import published_table
 from movideo.evaluation.report import FigureInfo, Measured, Report, ReportRow
 from movideo.evaluation.samples import SampleFolder, folder_name
-from movideo.models.pretrained import EMBEDDED
+from movideo.hub.pretrained import EMBEDDED
+from movideo.metrics.base import Protocol, clip_ids
 from movideo.text_to_image import TextToImage
-from movideo.video.batch import EvaluationBatch
 from movideo.video.write import write_image
 
 

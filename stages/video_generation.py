@@ -10,16 +10,14 @@ import torch
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from movideo.clips.batch import ClipBatch, key_frames
+from movideo.clips.key_frames import KeyFrameBatch
 from movideo.diffusion import ClassifierFreeGuidance, Guidance, sample_generator
 from movideo.errors import UserError
+from movideo.hub.pretrained import EMBEDDED
 from movideo.losses import FramePerceptualLoss
-from movideo.models.motion_space import Motion
-from movideo.models.pretrained import EMBEDDED
-from movideo.pictures import key_frames
 from movideo.pipeline import MoVideoOutput, MoVideoPipeline
 from movideo.text_to_image import TextToImage, required
-from movideo.video.batch import ClipBatch
-from movideo.video.key_frames import KeyFrameBatch
 from movideo.video.write import write_mp4
 from stages.generation_metrics import GenerationMetrics
 from stages.predictions import PredictionFolder, Row
@@ -146,7 +144,7 @@ class VideoGeneration(L.LightningModule):
     def test_step(self, batch: ClipBatch, batch_idx: int) -> None:
         """Figures of videos whose motion was generated too."""
         result = self.generate(batch)
-        motion = Motion(result.depth, result.flow_i2v, result.flow_v2i)
+        motion = result.motion
         self.metrics.update(batch, result.video, motion)
 
     def on_test_epoch_end(self) -> None:

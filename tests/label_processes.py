@@ -9,9 +9,9 @@ import torch
 from tqdm import tqdm
 
 from movideo.cli import main
+from movideo.clips.clip import read_clip
 from movideo.estimators import ParallaxDepth
-from movideo.video.clips import read_clip
-from movideo.video.labels import folder as label_folder
+from movideo.shards import folder as label_folder
 
 RECORD = "MOVIDEO_TEST_RECORD"  # names the file that a process writes its record to
 SHARDS = 5  # so that few clips make shards of several

@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from movideo.errors import UserError
-from movideo.model_folder import INDEX
-from movideo.models.motion_space import Motion
+from movideo.hub.model_folder import INDEX
+from movideo.motion.space import Motion
 from movideo.ops import visible_mask
-from movideo.pictures import result_sheet
 from movideo.pipeline import MoVideoPipeline
 from movideo.text_to_image import TextToImage
+from movideo.visualization.clips import result_sheet
 from tests.stages.parts import FRAMES, tiny_pipeline
 from tests.tiny_text_to_image import write_text_to_image
 
@@ -281,7 +281,7 @@ def test_a_hub_id_is_asked_for_data_alone(pipeline, tmp_path, monkeypatch):
         asked.update(options, repo_id=repo_id)
         return str(tmp_path / "snapshot")
 
-    monkeypatch.setattr("movideo.model_folder.snapshot_download", snapshot_download)
+    monkeypatch.setattr("movideo.hub.model_folder.snapshot_download", snapshot_download)
     loaded = MoVideoPipeline.from_pretrained("owner/model", revision="v1")
     assert (asked["repo_id"], asked["revision"]) == ("owner/model", "v1")
     assert sorted(asked["allow_patterns"]) == ["*.json", "*.md", "*.safetensors"]

@@ -19,27 +19,29 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from datamodules.shard_folder import ShardFolder
-from movideo.checkpoint import FORMAT_VERSION, find_class
-from movideo.errors import UserError
+from movideo.cli.tools import export
+from movideo.clips.lists.clip_list import ListRow, read_clip_list, write_clip_list
+from movideo.clips.lists.journal import Journal
+from movideo.clips.sources import find_videos
+from movideo.errors import UserError, VideoError
 from movideo.estimators import RAFT
 from movideo.evaluation.samples import SampleFolder
-from movideo.export import export
-from movideo.inside import check_links, inside
+from movideo.hub.checkpoint import FORMAT_VERSION, find_class
+from movideo.hub.model_folder import INDEX, ModelFolder
 from movideo.losses import VGG16Features
-from movideo.model_folder import INDEX, ModelFolder, load_decoder
+from movideo.models.decoder import load_decoder
 from movideo.motion.files import load_motion
 from movideo.pipeline import MoVideoPipeline
-from movideo.video.clip_lists.clip_list import ListRow, read_clip_list, write_clip_list
-from movideo.video.clip_lists.journal import Journal
-from movideo.video.labels.shards import METADATA_KEY, read_header, write_shard
-from movideo.video.labels.store import LabelStore
-from movideo.video.read import VideoError, probe, read_image
-from movideo.video.scene_files import SceneSettings, write_scenes
-from movideo.video.sources import find_videos
-from movideo.video.write import remove_leftovers, whole_file
+from movideo.scenes.files import SceneSettings, write_scenes
+from movideo.shards.shard import METADATA_KEY, read_header, write_shard
+from movideo.shards.store import LabelStore
+from movideo.storage.atomic import remove_leftovers, whole_file
+from movideo.storage.paths import check_links, inside
+from movideo.video.read import probe, read_image
 from stages import DepthFlowDiffusion
 from stages.checkpoints import StepCheckpoint, WholeCheckpointIO
 from stages.predictions import LIST, PredictionFolder
+from tests.shards.test_shard import ESTIMATORS, make_clip, make_labels
 from tests.stages.parts import (
     ClipData,
     autoencoder,
@@ -49,7 +51,6 @@ from tests.stages.parts import (
     unet,
 )
 from tests.video.files import write_numbered
-from tests.video.labels.test_shards import ESTIMATORS, make_clip, make_labels
 
 
 class Payload:
@@ -287,7 +288,7 @@ def test_a_link_out_of_a_model(movideo, model, tmp_path, name):
     path.symlink_to("../secret" if path.parent == model else "../../secret")
     assert movideo(*GENERATE).error.startswith(f"model/{name}: a link out of model")
     with pytest.raises(UserError, match="a link out of"):
-        export([model], tmp_path / "another")
+        export(str(tmp_path / "another"), [model])
     with pytest.raises(UserError, match="a link out of"):  # nor is it written through
         MoVideoPipeline.from_pretrained("embedded").save_pretrained(model)
 

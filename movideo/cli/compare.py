@@ -6,7 +6,7 @@ from movideo.cli.parser import UserArgumentParser
 from movideo.errors import UserError
 from movideo.evaluation.compare import Labelled, compare
 from movideo.evaluation.report import read_report
-from movideo.video.write import whole_file
+from movideo.storage.atomic import whole_file
 
 
 def run_compare(arguments: list[str]) -> None:

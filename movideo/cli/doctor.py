@@ -19,8 +19,8 @@ from datamodules import VideoClipDataModule
 from movideo.cli.parser import UserArgumentParser, telling
 from movideo.cli.weight_places import Need, needed_weights
 from movideo.errors import UserError
-from movideo.model_folder import INDEX
-from movideo.models.pretrained import EMBEDDED, WEIGHTS_FOLDER, read_config
+from movideo.hub.model_folder import INDEX
+from movideo.hub.pretrained import EMBEDDED, WEIGHTS_FOLDER, read_config
 
 MISSING = 1  # exit status: the machine or the config lacks weights
 PACKAGES = (

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from movideo.clips.clip import ClipSettings
+from movideo.clips.lists.build import IndexCounts, build_index
+from movideo.clips.lists.rows import IndexSettings
 from movideo.errors import UserError, check_ranges
-from movideo.video.clip_lists.build import IndexCounts, build_index
-from movideo.video.clip_lists.rows import IndexSettings
-from movideo.video.clips import ClipSettings
 
 
 def index(

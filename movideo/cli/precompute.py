@@ -12,9 +12,9 @@ from datamodules import VideoClipDataModule
 from movideo.cli.parser import UserArgumentParser
 from movideo.cli.process_share import process_share, take_own_gpu
 from movideo.errors import UserError
-from movideo.inside import inside
-from movideo.label_preview import write_previews
-from movideo.video.labels.report import missing_lines, verify_folder
+from movideo.shards.verify import missing_lines, verify_folder
+from movideo.storage.paths import inside
+from movideo.visualization.previews import write_previews
 
 SHORT_FORMS = {"--videos": "--data.videos", "--labels": "--data.data_dir"}
 # What else a stage's config holds, and the config that a run leaves in its log.

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from movideo.checkpoint import Checkpoint
 from movideo.errors import UserError
+from movideo.hub.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from movideo.evaluation.figure import Protocol
 from movideo.evaluation.methods import Settings
 from movideo.evaluation.provenance import Run, Software
 from movideo.evaluation.report import FigureInfo, Measured, Report, ReportRow
-from movideo.video.clips import content_hash
+from movideo.metrics.base import Protocol
+from movideo.storage.digest import content_hash
 
 
 def stage_report(

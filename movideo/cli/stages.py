@@ -18,7 +18,6 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 import stages  # `--model` knows its classes by their short names
 from datamodules import VideoClipDataModule
-from movideo.checkpoint import Checkpoint
 from movideo.cli.configs import shipped_config, shipped_configs
 from movideo.cli.parser import StageArgumentParser, telling
 from movideo.cli.resume import AUTO, resolve_auto
@@ -27,8 +26,9 @@ from movideo.cli.stage_report import stage_report
 from movideo.errors import UserError
 from movideo.evaluation.page import write_page
 from movideo.evaluation.provenance import Run
-from movideo.model_folder import starting_point
-from movideo.video.write import whole_file
+from movideo.hub.checkpoint import Checkpoint
+from movideo.hub.model_folder import starting_point
+from movideo.storage.atomic import whole_file
 from stages.checkpoints import WholeCheckpointIO
 from stages.guards import NonFiniteGuard, StallGuard
 

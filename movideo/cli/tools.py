@@ -11,16 +11,18 @@ from torch import Tensor
 
 from movideo.diffusion import ClassifierFreeGuidance
 from movideo.errors import UserError
-from movideo.export import export as export_checkpoints
-from movideo.models.pretrained import EMBEDDED
+from movideo.hub.assembly import write_share
+from movideo.hub.model_folder import is_checkpoint
+from movideo.hub.pretrained import EMBEDDED
 from movideo.motion import ClipShape, parse_motion
 from movideo.motion import save_motion as write_motion
-from movideo.pictures import result_sheet
 from movideo.pipeline import MoVideoPipeline
+from movideo.scenes.files import SceneSettings, write_scenes
+from movideo.storage.atomic import check_writable
 from movideo.text_to_image import TextToImage
 from movideo.video.read import read_image
-from movideo.video.scene_files import SceneSettings, write_scenes
-from movideo.video.write import check_writable, write_gif, write_image, write_mp4
+from movideo.video.write import write_gif, write_image, write_mp4
+from movideo.visualization.clips import result_sheet, write_motion_videos
 
 DType = Literal["float32", "bfloat16", "float16"]
 
@@ -50,7 +52,12 @@ def export(out: str, checkpoints: list[str]) -> None:
             order; a model folder among them gives the stages that no file does. One alone gives its
             stage's share of a model, for another run of that stage to start from.
     """
-    export_checkpoints(checkpoints, out)
+    if not checkpoints:
+        raise UserError("--checkpoints []: give one or more")
+    if len(checkpoints) == 1 and is_checkpoint(checkpoints[0]):
+        write_share(checkpoints[0], out)
+    else:
+        MoVideoPipeline.from_checkpoints(checkpoints).save_pretrained(out)
     print(f"written to {out}")
 
 
@@ -146,9 +153,10 @@ def generate(
     )
     _write_video(out, result.video[0].cpu(), fps)
     if save_motion is not None:
-        write_motion(save_motion, result, fps)
+        write_motion(save_motion, result.motion)
+        write_motion_videos(save_motion, result.motion, fps)
     if sheet is not None:
-        write_image(sheet, result_sheet(key_frame, result))
+        write_image(sheet, result_sheet(key_frame, result.video, result.motion))
     print(f"video in {out}")
 
 

@@ -10,12 +10,12 @@ from typing import Any
 
 from huggingface_hub import constants, try_to_load_from_cache
 
-from movideo.evaluation.extractors.base import cache_folder
-from movideo.evaluation.extractors.inception import FILE as INCEPTION_FILE
-from movideo.evaluation.extractors.inception import PUBLISHED as INCEPTION_PUBLISHED
-from movideo.evaluation.extractors.video import C3D_FILE, I3D_FILE
-from movideo.models.pretrained import EMBEDDED, WEIGHTS_FOLDER
-from movideo.weight_files import torch_cache_file, torchvision_weights
+from movideo.hub.pretrained import EMBEDDED, WEIGHTS_FOLDER
+from movideo.hub.weight_files import torch_cache_file, torchvision_weights
+from movideo.metrics.extractors.base import cache_folder
+from movideo.metrics.extractors.inception import FILE as INCEPTION_FILE
+from movideo.metrics.extractors.inception import PUBLISHED as INCEPTION_PUBLISHED
+from movideo.metrics.extractors.video import C3D_FILE, I3D_FILE
 
 SEE_PAGE = "see its page"
 # Licence and bytes of what the shipped configs name.

@@ -4,12 +4,13 @@ Each sample of each draw has a generator of its own, on the CPU. So what is draw
 the device, the rank, the number of workers, gradient accumulation, or what else was drawn before.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from movideo.storage.digest import digest
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,10 @@ class SampleRandomness:
 
 def _hashed_seed(text: str) -> int:
     # A hash, since Python's own differs between processes and sums of seeds and steps collide.
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "little")
+    return int.from_bytes(digest(text)[:8], "little")
 
 
 def sample_generator(seed: int, name: str) -> torch.Generator:
     """A generator on the CPU that depends on the seed and the clip's name alone."""
-    digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little", signed=True))
+    number = int.from_bytes(digest(f"{seed}/{name}")[:8], "little", signed=True)
+    return torch.Generator().manual_seed(number)

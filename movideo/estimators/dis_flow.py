@@ -22,7 +22,7 @@ class DISFlow(FlowEstimator):
 
     The preset is made for large images: it stops at half resolution, with patches of 8 pixels.
     Below a shorter side of 256 this class goes down to full resolution with patches of 4, and below
-    128 it looks at the images at twice their size. On scenes of 64x64 (`movideo.video.scenes`),
+    128 it looks at the images at twice their size. On scenes of 64x64 (`movideo.scenes.render`),
     with motions of 9 pixels, the end-point error over visible pixels falls from a median of 0.38
     (mean 0.97) with the preset as it is to 0.07 (0.46), for about 20 ms a pair on one core.
 

@@ -24,7 +24,7 @@ class ParallaxDepth(DepthEstimator):
     left is read as nearness. This is wrong where things move by themselves at a distance, where a
     near thing stands still relative to the background or fills most of the image, and it says
     nothing where nothing moves: the result is then flat. On 24 synthetic 64x64 scenes of
-    `movideo.video.scenes` its rank correlation with the true inverse depth is 0.54 on average and
+    `movideo.scenes.render` its rank correlation with the true inverse depth is 0.54 on average and
     never negative. Where depth matters, use a trained estimator.
 
     Args:

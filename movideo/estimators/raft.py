@@ -11,8 +11,8 @@ from torchvision.models.optical_flow import raft_large, raft_small
 
 from movideo.errors import UserError
 from movideo.estimators.base import JSON, FlowEstimator
+from movideo.hub.weight_files import LOADING_ERRORS, fingerprint, first_line, read_state_dict
 from movideo.ops import resize_flow
-from movideo.weight_files import LOADING_ERRORS, fingerprint, first_line, read_state_dict
 
 NETWORKS = {"large": raft_large, "small": raft_small}
 WEIGHTS = {"large": "Raft_Large_Weights", "small": "Raft_Small_Weights"}

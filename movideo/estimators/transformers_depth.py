@@ -10,7 +10,7 @@ from torch import Tensor
 
 from movideo.errors import UserError
 from movideo.estimators.base import JSON, DepthEstimator
-from movideo.weight_files import LOADING_ERRORS, fingerprint, first_line
+from movideo.hub.weight_files import LOADING_ERRORS, fingerprint, first_line
 
 Quantity: TypeAlias = Literal["inverse_depth", "depth"]
 

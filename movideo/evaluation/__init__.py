@@ -1,7 +1,5 @@
 """Tables of figures that compare ways to make videos, and the report of a test."""
 
-from movideo.evaluation.clips import JudgedClips
-from movideo.evaluation.figure import Figure
 from movideo.evaluation.figures.clip import CLIPSIM, FrameConsistency
 from movideo.evaluation.figures.fidelity import LPIPS, PSNR, SSIM, RandomFeatureDistance
 from movideo.evaluation.figures.frechet import FID, FVD, EmbeddedVideoDistance, FrechetDistance
@@ -20,6 +18,8 @@ from movideo.evaluation.methods import (
     MethodUnavailable,
     Reconstruction,
 )
+from movideo.metrics.base import Figure
+from movideo.metrics.clips import JudgedClips
 
 __all__ = [
     "CLIPSIM",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,12 +13,13 @@ from torch import Tensor
 
 from movideo.diffusion import ClassifierFreeGuidance, Guidance
 from movideo.errors import UserError
-from movideo.model_folder import ModelFolder, is_checkpoint, load_decoder
+from movideo.hub.model_folder import ModelFolder, is_checkpoint
 from movideo.models import FrameDecoder, VideoAutoencoder, VideoDecoder
-from movideo.models.motion_space import Motion
+from movideo.models.decoder import load_decoder
+from movideo.motion.space import Motion
 from movideo.ops import warp
 from movideo.pipeline import MoVideoPipeline
-from movideo.video.clips import content_hash
+from movideo.storage.digest import content_hash, hex_digest
 
 Settings = dict[str, Any]
 """What a method's videos depend on: plain values."""
@@ -161,7 +161,7 @@ class Generation(Method):
             motion=given.motion if self.true_motion else None,
             guidance=self.guidance,
         )
-        motion = Motion(result.depth, result.flow_i2v, result.flow_v2i)
+        motion = result.motion
         return Made(result.video, motion if self.makes_motion else None)
 
 
@@ -249,8 +249,6 @@ def _fingerprint(place: str) -> str:
     if is_checkpoint(place):
         return content_hash(place)
     folder: Path = ModelFolder(place).folder
-    digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        if path.suffix in (".json", ".safetensors"):
-            digest.update(f"{path.relative_to(folder).as_posix()} {content_hash(path)}".encode())
-    return digest.hexdigest()
+    paths = sorted(p for p in folder.rglob("*") if p.suffix in (".json", ".safetensors"))
+    named = (f"{path.relative_to(folder).as_posix()} {content_hash(path)}" for path in paths)
+    return hex_digest("".join(named))

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from movideo.evaluation.examples import picture_path
 from movideo.evaluation.markdown import FROZEN, NONE, heading, number, table, text
 from movideo.evaluation.methods import FrozenKeyFrame
-from movideo.evaluation.pictures import picture_path
 from movideo.evaluation.published import UNKNOWN, PublishedRow, PublishedTable, published_table
 from movideo.evaluation.report import Report, ReportRow, row_videos
-from movideo.video.write import whole_file
+from movideo.storage.atomic import whole_file
 
 FILE = "report.md"
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from movideo.errors import UserError
-from movideo.evaluation.figure import Figure, Protocol
+from movideo.evaluation.examples import Better, Pictures, Shown
 from movideo.evaluation.methods import Settings
-from movideo.evaluation.pictures import Better, Pictures, Shown
 from movideo.evaluation.provenance import Run, Software
+from movideo.metrics.base import Figure, Protocol
 from movideo.metrics.bootstrap import Interval
-from movideo.video.write import whole_file
+from movideo.storage.atomic import whole_file
 
 FORMAT = 1
 FILE = "report.json"

@@ -14,9 +14,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from movideo.errors import UserError
-from movideo.inside import inside
+from movideo.storage.atomic import whole_file
+from movideo.storage.paths import inside
 from movideo.video.decoding.pixels import to_float
-from movideo.video.write import whole_file
 
 RECIPE = "recipe"
 

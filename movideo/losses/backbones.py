@@ -17,7 +17,7 @@ from torchvision.models.vgg import make_layers
 from torchvision.models.video import s3d
 
 from movideo.errors import UserError
-from movideo.weight_files import LOADING_ERRORS, first_line, read_state_dict
+from movideo.hub.weight_files import LOADING_ERRORS, first_line, read_state_dict
 
 # Convolutions of VGG16 between poolings, in units of the first one's width.
 VGG16_BLOCKS = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))

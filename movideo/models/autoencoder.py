@@ -11,13 +11,13 @@ from einops import rearrange
 from torch import Tensor
 
 from movideo.errors import UserError
-from movideo.models.pretrained import (
+from movideo.hub.pretrained import (
     EMBEDDED,
     PretrainedModule,
     embedded_folder,
     load_diffusers,
 )
-from movideo.weight_files import fingerprint, first_line
+from movideo.hub.weight_files import fingerprint, first_line
 
 
 class VideoAutoencoder(PretrainedModule):

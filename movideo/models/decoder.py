@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from itertools import count, zip_longest
+from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -17,6 +18,8 @@ from diffusers import ModelMixin
 from diffusers.configuration_utils import ConfigMixin
 from torch import Tensor, nn
 
+from movideo.hub.checkpoint import check_same
+from movideo.hub.model_folder import starting_point
 from movideo.models.alignment import FlowAlignment
 from movideo.models.autoencoder import VideoAutoencoder
 from movideo.models.temporal import TemporalConvolution
@@ -278,3 +281,19 @@ class FlowAugmentedDecoder(TemporalDecoder):
             window.key_features[level] = features[clip, window.key_index - window.frames.start]
         aligned: Tensor = self.alignments[level](features, window.key_features[level], flow)
         return aligned.flatten(0, 1)
+
+
+def load_decoder(place: str | Path, autoencoder: VideoAutoencoder) -> VideoDecoder:
+    """A decoder that stage 3 trained, to decode the latents of this autoencoder.
+
+    Args:
+        place: a checkpoint of stage 3, or a model.
+        autoencoder: makes the latents.
+
+    Raises:
+        UserError: it is neither, or decodes other latents.
+    """
+    checkpoint = starting_point(place, "FlowDecoderGAN")
+    check_same(autoencoder, checkpoint.components["autoencoder"], place)
+    decoder: VideoDecoder = checkpoint.component("decoder")
+    return decoder

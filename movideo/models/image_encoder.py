@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from movideo.errors import UserError
-from movideo.models.open_clip_loading import load_open_clip
-from movideo.models.pretrained import (
+from movideo.hub.open_clip import load_open_clip
+from movideo.hub.pretrained import (
     EMBEDDED,
     PretrainedModule,
     check_architecture,
@@ -22,7 +22,7 @@ from movideo.models.pretrained import (
     embedded_folder,
     read_config,
 )
-from movideo.weight_files import LOADING_ERRORS, fingerprint, first_line
+from movideo.hub.weight_files import LOADING_ERRORS, fingerprint, first_line
 
 WEIGHTS_FILE = "model.safetensors"
 

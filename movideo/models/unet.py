@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from movideo.errors import UserError
-from movideo.models.pretrained import load_diffusers
+from movideo.hub.pretrained import load_diffusers
 from movideo.models.temporal import (
     SharedTokens,
     SpatioTemporalLayer,

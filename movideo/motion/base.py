@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from movideo.errors import UserError
-from movideo.models.motion_space import Motion
 from movideo.motion.carry import scale_motion
+from movideo.motion.space import Motion
 
 
 @dataclass(frozen=True)

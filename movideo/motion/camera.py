@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from movideo.errors import UserError
-from movideo.models.motion_space import Motion
 from movideo.motion.base import ClipShape, MotionSource
 from movideo.motion.carry import carry_motion
+from movideo.motion.space import Motion
 
 PREFIX = "camera:"
 FOCAL_LENGTH = 1.0  # longer sides of the picture: an angle of view of 53 degrees

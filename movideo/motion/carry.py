@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from movideo.models.motion_space import Motion
+from movideo.motion.space import Motion
 from movideo.ops import invert_flow, normalize_depth
 
 

@@ -10,12 +10,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from movideo.errors import UserError
-from movideo.models.motion_space import Motion
 from movideo.motion.base import ClipShape, MotionSource
 from movideo.motion.carry import scale_motion
-from movideo.pictures import motion_rows
-from movideo.pipeline import MoVideoOutput
-from movideo.video.write import whole_file, write_mp4
+from movideo.motion.space import Motion
+from movideo.ops import visible_mask
+from movideo.storage.atomic import whole_file
 
 FIELDS = ("depth", "flow_i2v", "flow_v2i")
 SUFFIX = ".safetensors"
@@ -44,29 +43,18 @@ class SavedMotion(MotionSource):
         return scale_motion(saved, clip.key_index, strength)
 
 
-def save_motion(path: str | Path, result: MoVideoOutput, fps: float) -> None:
-    """Writes the motion of one video as safetensors, and in colour beside it.
+def save_motion(path: str | Path, motion: Motion) -> None:
+    """Writes the motion of one video, B = 1, as safetensors.
 
-    Depth `(F, 1, H, W)`, both flows `(F, 2, H, W)` in pixels, the visible mask `(F, 1, H, W)`. Each
-    also as an mp4 to look at: beside `name.safetensors` stand `name_depth.mp4`,
-    `name_flow_i2v.mp4`, `name_flow_v2i.mp4` and `name_mask.mp4`. Both flows share one scale of
-    colour.
-
-    Args:
-        path: the file.
-        result: the video, B = 1.
-        fps: its frames per second.
+    Depth `(F, 1, H, W)`, both flows `(F, 2, H, W)` in pixels, the visible mask `(F, 1, H, W)`.
 
     Raises:
-        UserError: a file cannot be written.
+        UserError: the file cannot be written.
     """
-    path = Path(path)
-    tensors = {name: getattr(result, name)[0].cpu().contiguous() for name in (*FIELDS, "visible")}
+    tensors = {name: getattr(motion, name)[0].cpu().contiguous() for name in FIELDS}
+    tensors["visible"] = visible_mask(tensors["flow_i2v"], tensors["flow_v2i"])
     with whole_file(path) as temporary:
         save_file(tensors, temporary)
-    motion = Motion(*(getattr(result, name).cpu() for name in FIELDS))
-    for name, colours in motion_rows(motion, 0).items():
-        write_mp4(path.with_name(f"{path.stem}_{name}.mp4"), colours, fps)
 
 
 def load_motion(path: str | Path, num_frames: int, size: tuple[int, int]) -> Motion:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from movideo.errors import UserError
 from movideo.estimators import DepthEstimator, DISFlow, FlowEstimator, ParallaxDepth
-from movideo.labels import label_clip
-from movideo.models.motion_space import Motion
 from movideo.motion.base import ClipShape, MotionSource
 from movideo.motion.carry import carry_motion
+from movideo.motion.space import Motion
+from movideo.shards.labels import label_clip
 from movideo.video.read import TOLERANCE, probe, read_frames
 
 

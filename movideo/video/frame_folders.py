@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from movideo.video.key_frames import PICTURES
-from movideo.video.read import TOLERANCE, VideoError, VideoInfo, read_image_pixels
+from movideo.errors import VideoError
+from movideo.video.read import PICTURES, TOLERANCE, VideoInfo, read_image_pixels
 
 
 def list_frames(folder: str | Path) -> list[Path]:

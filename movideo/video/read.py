@@ -17,12 +17,12 @@ from av.video.frame import VideoFrame
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from movideo.errors import VideoError
 from movideo.video.decoding.container import (
     LARGEST,
     TOLERANCE,
     DamagedError,
     Deadline,
-    VideoError,
     VideoFile,
     open_video,
 )
@@ -31,6 +31,7 @@ from movideo.video.decoding.probe import VideoInfo, probe
 from movideo.video.decoding.random_access import TimedFrames, frames_around
 
 __all__ = [
+    "PICTURES",
     "TOLERANCE",
     "VideoError",
     "VideoInfo",
@@ -40,6 +41,8 @@ __all__ = [
     "read_image_pixels",
     "read_pixels",
 ]
+
+PICTURES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
 
 _PIXELS_AHEAD = 2**25
 """Those of the frames decoded before they are converted: sixteen of 1920 x 1080. Decoding and

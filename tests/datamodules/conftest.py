@@ -3,8 +3,8 @@
 import pytest
 
 from datamodules import VideoClipDataModule
-from movideo.video.clips import Clip
-from movideo.video.scene_files import SceneSettings, write_scenes
+from movideo.clips.clip import Clip
+from movideo.scenes.files import SceneSettings, write_scenes
 
 SCENES = SceneSettings(count=8, num_frames=3, size=(32, 32))
 FROZEN = SceneSettings(count=2, seed=9, num_frames=3, size=(32, 32))

@@ -7,8 +7,8 @@ import torch
 
 from datamodules import VideoClipDataModule
 from datamodules.buckets import shape_clips
+from movideo.clips.clip import ClipSettings
 from movideo.errors import UserError
-from movideo.video.clips import ClipSettings
 from movideo.video.write import write_mp4
 from tests.datamodules.conftest import clip
 

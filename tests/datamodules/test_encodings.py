@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from movideo.encodings import Encoders
+from movideo.clips.augment import Augmentation, HorizontalFlip, RandomZoom, TemporalReversal
+from movideo.clips.clip import read_clip
 from movideo.errors import UserError
-from movideo.video.augment import Augmentation, HorizontalFlip, RandomZoom, TemporalReversal
-from movideo.video.clips import read_clip
-from movideo.video.labels.shards import find_shards, read_header, write_shard
+from movideo.shards.encodings import Encoders
+from movideo.shards.shard import find_shards, read_header, write_shard
 from tests.stages.parts import autoencoder, image_encoder
 
 LABELS = {"depth", "depth_alignment", "flow_i2v", "flow_v2i"}

@@ -6,10 +6,10 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch.utils.data import DataLoader
 
+from datamodules.epoch_order import EpochOrder
 from datamodules.loader import ResumableLoader, worker_options
-from datamodules.order import EpochOrder
 from datamodules.sampler import PlaceSampler
-from movideo.video.augment import HorizontalFlip, RandomZoom, TemporalReversal
+from movideo.clips.augment import HorizontalFlip, RandomZoom, TemporalReversal
 
 STEPS = 9  # three epochs of three batches
 

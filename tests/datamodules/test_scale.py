@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from datamodules import VideoClipDataModule
-from movideo.video.clip_lists.clip_list import ListRow, write_clip_list
-from movideo.video.clips import Clip
-from movideo.video.labels.shards import ClipLabels, write_shard
+from movideo.clips.clip import Clip
+from movideo.clips.lists.clip_list import ListRow, write_clip_list
+from movideo.shards.shard import ClipLabels, write_shard
 
 CLIPS, VIDEOS = 10_000, 500
 FRAMES, SIDE = 2, 4

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from datamodules.sources import ClipSources
+from movideo.clips.clip import ClipSettings
 from movideo.errors import UserError
-from movideo.video.clips import ClipSettings
 
 
 def test_a_mapping_gives_each_source_its_share(folder):

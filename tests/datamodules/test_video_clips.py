@@ -10,15 +10,14 @@ from torch.utils.data import DataLoader
 from datamodules import VideoClipDataModule
 from datamodules.clip_dataset import ClipDataset, TrainingClips
 from datamodules.sampler import Place
-from movideo.errors import UserError
-from movideo.models.motion_space import MotionSpace
-from movideo.video.augment import Augmentation, HorizontalFlip, RandomZoom
-from movideo.video.batch import ClipBatch, to_clip_batch
-from movideo.video.clips import read_clip, read_clip_pixels
-from movideo.video.labels.shards import ClipLabels, identity_alignment, write_shard
-from movideo.video.labels.store import LabelStore
-from movideo.video.read import VideoError
-from movideo.video.scene_files import write_scenes
+from movideo.clips.augment import Augmentation, HorizontalFlip, RandomZoom
+from movideo.clips.batch import ClipBatch, to_clip_batch
+from movideo.clips.clip import read_clip, read_clip_pixels
+from movideo.errors import UserError, VideoError
+from movideo.motion.space import MotionSpace
+from movideo.scenes.files import write_scenes
+from movideo.shards.shard import ClipLabels, identity_alignment, write_shard
+from movideo.shards.store import LabelStore
 from tests.datamodules.conftest import SCENES, clip
 from tests.video.files import write_frames
 from tests.video.unusual import picture

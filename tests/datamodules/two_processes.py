@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from datamodules import VideoClipDataModule
-from movideo.video.augment import HorizontalFlip
+from movideo.clips.augment import HorizontalFlip
 from tests.datamodules.test_loader import Journal
 
 STEPS = 4

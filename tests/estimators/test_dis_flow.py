@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from movideo.estimators import DISFlow
-from movideo.video.scenes import render_scene
+from movideo.scenes.render import render_scene
 
 
 def shifted_pair(size, dx, dy, seed=0):

@@ -6,7 +6,7 @@ from torchmetrics.functional import spearman_corrcoef
 
 from movideo.estimators import DISFlow, FlowEstimator, ParallaxDepth
 from movideo.estimators.parallax_depth import remove_dominant_motion
-from movideo.video.scenes import render_scene
+from movideo.scenes.render import render_scene
 
 
 class TableFlow(FlowEstimator):

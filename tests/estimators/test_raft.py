@@ -89,7 +89,7 @@ def test_settings_name_the_weights_and_not_their_place(network, tmp_path):
     ],
 )
 def test_what_cannot_be_loaded_is_told_in_one_line(name, reason, network, tmp_path, monkeypatch):
-    monkeypatch.setattr("movideo.weight_files.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("movideo.hub.weight_files.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
     path = tmp_path / name if "Weights" not in name else name
     if name == "truncated.safetensors":

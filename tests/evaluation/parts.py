@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from movideo.evaluation import JudgedClips
-from movideo.models.motion_space import Motion
+from movideo.motion.space import Motion
 from movideo.ops import warp
-from movideo.video.scenes import render_scene
+from movideo.scenes.render import render_scene
 
 KEY = 4
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from math import nan
 
-from movideo.evaluation.pictures import Pictures, Shown
+from movideo.evaluation.examples import Pictures, Shown
 from movideo.evaluation.provenance import Run, Software
 from movideo.evaluation.report import FigureInfo, Measured, Report, ReportRow
 

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from movideo.errors import UserError
 from movideo.evaluation import CLIPSIM, FrameConsistency
-from movideo.evaluation.extractors import clip as clip_module
+from movideo.metrics.extractors import clip as clip_module
 from tests.evaluation.parts import judged, random_clips
 
 MEAN, STD = [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]

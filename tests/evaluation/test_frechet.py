@@ -7,10 +7,10 @@ from torchmetrics.image.fid import FrechetInceptionDistance, NoTrainInceptionV3
 
 from movideo.errors import UserError
 from movideo.evaluation import FID, FVD, EmbeddedVideoDistance, FrechetDistance
-from movideo.evaluation.extractors import I3D, InceptionV3, VideoNetwork
-from movideo.evaluation.extractors import inception as inception_module
-from movideo.evaluation.extractors.video import I3D_SHA256
 from movideo.metrics import frechet_distance
+from movideo.metrics.extractors import I3D, InceptionV3, VideoNetwork
+from movideo.metrics.extractors import inception as inception_module
+from movideo.metrics.extractors.video import I3D_SHA256
 from tests.evaluation.parts import (
     Classifier,
     Judge,

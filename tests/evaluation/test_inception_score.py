@@ -5,9 +5,9 @@ import torch
 
 from movideo.errors import UserError
 from movideo.evaluation import InceptionScore
-from movideo.evaluation.extractors import C3D
-from movideo.evaluation.extractors.base import cache_folder
 from movideo.metrics import inception_score
+from movideo.metrics.extractors import C3D
+from movideo.metrics.extractors.base import cache_folder
 from tests.evaluation.parts import Classifier, judged, random_clips, write_script
 
 

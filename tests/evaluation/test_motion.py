@@ -6,7 +6,7 @@ from torch import Tensor
 
 from movideo.estimators import DepthEstimator, FlowEstimator
 from movideo.evaluation import DepthErrorFigure, FlowError, MotionFidelity, WarpErrorFigure
-from movideo.models.motion_space import Motion
+from movideo.motion.space import Motion
 from tests.evaluation.parts import judged, made_of, moving_scenes, random_clips
 
 

@@ -13,7 +13,7 @@ import torch.distributed
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from movideo.evaluation import PSNR, EmbeddedVideoDistance, FrechetDistance
-from movideo.evaluation.extractors import VideoNetwork
+from movideo.metrics.extractors import VideoNetwork
 from tests.evaluation.parts import Classifier, judged, part, random_clips
 
 # which process gets which of six videos; a sampler repeats some, so that all have as many

@@ -12,7 +12,7 @@ import yaml
 
 from benchmarks.davis_layout import write_davis
 from movideo.evaluation.report import read_report
-from movideo.video.scenes import render_scene
+from movideo.scenes.render import render_scene
 from tests.datamodules.layouts import write_msrvtt, write_ucf101
 from tests.tiny_text_to_image import write_text_to_image
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from PIL import Image
 
+from movideo.scenes.files import SceneSettings, write_scenes
 from movideo.video.read import probe
-from movideo.video.scene_files import SceneSettings, write_scenes
 
 TINY = (
     "--data.scenes.count=6",

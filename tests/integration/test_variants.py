@@ -6,8 +6,8 @@ import yaml
 
 from movideo.cli.configs import shipped_config
 from movideo.models import ImageEncoder, PooledImageEncoder
-from movideo.models.condition import ConditionTransform, DepthOnly, NoMask, NoWarpedLatent
-from movideo.models.motion_space import MotionSpace, PerFrameMotionSpace
+from movideo.motion.condition import ConditionTransform, DepthOnly, NoMask, NoWarpedLatent
+from movideo.motion.space import MotionSpace, PerFrameMotionSpace
 from movideo.pipeline import MoVideoPipeline
 
 TINY = (

@@ -7,7 +7,8 @@ import torch
 from diffusers import AutoencoderKL, UNet2DModel
 
 from movideo.errors import UserError
-from movideo.models import VideoAutoencoder, pretrained
+from movideo.hub import pretrained
+from movideo.models import VideoAutoencoder
 
 CONFIG = {
     "block_out_channels": (8, 16, 16),

@@ -12,9 +12,10 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision.transforms import functional as pil
 
-from movideo.checkpoint import build, describe
 from movideo.errors import UserError
-from movideo.models import ImageEncoder, PooledImageEncoder, pretrained
+from movideo.hub import pretrained
+from movideo.hub.checkpoint import build, describe
+from movideo.models import ImageEncoder, PooledImageEncoder
 from movideo.models.image_encoder import sinusoidal_positions
 
 CONFIG = {

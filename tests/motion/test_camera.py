@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from movideo.errors import UserError
-from movideo.models.motion_space import Motion
 from movideo.motion import CameraPath, ClipShape
 from movideo.motion.camera import CAMERA_PATHS
+from movideo.motion.space import Motion
 from movideo.ops import visible_mask
 
 SIZE = (41, 61)  # odd: pixel (30, 20) is the centre

@@ -5,10 +5,10 @@ import torch
 
 from movideo import MoVideoPipeline
 from movideo.estimators import DISFlow
-from movideo.models.pretrained import EMBEDDED
+from movideo.hub.pretrained import EMBEDDED
 from movideo.motion import CameraPath, ClipShape
 from movideo.ops import visible_mask, warp
-from movideo.video.scenes import render_scene
+from movideo.scenes.render import render_scene
 
 FRAMES, KEY = 9, 4
 

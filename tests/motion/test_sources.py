@@ -6,7 +6,6 @@ from safetensors.torch import load_file, save_file
 
 from movideo.errors import UserError
 from movideo.metrics.flow import flow_cosine
-from movideo.models.motion_space import Motion
 from movideo.motion import (
     CameraPath,
     ClipShape,
@@ -18,10 +17,11 @@ from movideo.motion import (
     save_motion,
     scale_motion,
 )
+from movideo.motion.space import Motion
 from movideo.ops import visible_mask
 from movideo.pipeline import MoVideoOutput
+from movideo.scenes.render import render_scene
 from movideo.video.read import probe
-from movideo.video.scenes import render_scene
 from movideo.video.write import write_mp4
 from tests.video.files import write_numbered
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from movideo.ops import estimate_flow_scale, normalize_depth, normalize_flow
-from movideo.video.scenes import render_scene
+from movideo.scenes.render import render_scene
 
 
 def bump_clip(

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from movideo.ops import pool_mask, visible_mask
-from movideo.video.scenes import render_scene
+from movideo.scenes.render import render_scene
 
 
 def test_no_motion_is_visible() -> None:

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from movideo.ops import motion_grid_size, resize, resize_flow, visible_mask
-from movideo.video.scenes import render_scene
+from movideo.scenes.render import render_scene
 
 
 @pytest.mark.parametrize("size", [(8, 8), (5, 7), (16, 3), (1, 1), (16, 24)])

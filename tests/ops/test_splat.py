@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from movideo.ops import invert_flow, splat, visible_mask, warp
-from movideo.video.scenes import render_scene
+from movideo.scenes.render import render_scene
 
 
 def moved(dx: float, dy: float, size: tuple[int, int]) -> torch.Tensor:

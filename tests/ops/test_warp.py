@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from movideo.ops import warp
-from movideo.video.scenes import Scene, render_scene
+from movideo.scenes.render import Scene, render_scene
 
 
 def constant_flow(dx: float, dy: float, size: tuple[int, int]) -> torch.Tensor:

@@ -9,7 +9,6 @@ import torch
 from diffusers import DDIMScheduler
 from torch.utils.data import DataLoader, Dataset
 
-from movideo.labels import LabelStatistics
 from movideo.losses import (
     AdversarialLoss,
     FramePerceptualLoss,
@@ -18,8 +17,9 @@ from movideo.losses import (
     VideoPerceptualLoss,
 )
 from movideo.models import ImageEncoder, PatchDiscriminator, SpatioTemporalUNet, VideoAutoencoder
-from movideo.models.motion_space import MotionSpace
+from movideo.motion.space import MotionSpace
 from movideo.pipeline import MoVideoPipeline
+from movideo.shards.labels import LabelStatistics
 
 FRAMES, SIZE, GRID = 3, (16, 16), (8, 8)
 AUTOENCODER = {

@@ -7,8 +7,8 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 
-from movideo.checkpoint import FORMAT_VERSION, Checkpoint
 from movideo.errors import UserError
+from movideo.hub.checkpoint import FORMAT_VERSION, Checkpoint
 from stages import DepthFlowDiffusion, LatentVideoDiffusion
 from tests.stages.parts import (
     ClipData,

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from movideo.checkpoint import Checkpoint
 from movideo.errors import UserError
+from movideo.hub.checkpoint import Checkpoint
 from stages import LatentVideoDiffusion
 from stages.checkpoints import StepCheckpoint, WholeCheckpointIO
 from tests.stages.parts import ClipData, trainer, video_parts

@@ -4,17 +4,17 @@ import pytest
 import torch
 
 from datamodules import VideoClipDataModule
-from movideo.encodings import Encoders
-from movideo.model_folder import ModelFolder, starting_point
+from movideo.hub.model_folder import ModelFolder, starting_point
 from movideo.models import ImageEncoder, VideoAutoencoder
-from movideo.video.scene_files import SceneSettings
+from movideo.scenes.files import SceneSettings
+from movideo.shards.encodings import Encoders
 from stages import DepthFlowDiffusion, LatentVideoDiffusion
 from tests.stages.parts import TrainingLosses, trainer
 
 COUNTS = ("count", "num_frames")
 SCENES, TESTED = (SceneSettings(count=n, seed=n, num_frames=5) for n in (4, 1))
 ENCODERS = (
-    "--data.encoders=movideo.encodings.Encoders",
+    "--data.encoders=movideo.shards.encodings.Encoders",
     "--data.encoders.autoencoder=movideo.models.VideoAutoencoder",
     "--data.encoders.image_encoder=movideo.models.ImageEncoder",
 )
@@ -78,7 +78,7 @@ def test_the_command_trains_on_them_and_validates_on_video(movideo, tmp_path):
     for noun in ("latents", "tokens"):
         assert len(list((tmp_path / "data" / noun).rglob("*.safetensors"))) > 0
     config = (tmp_path / "runs/stage2/version_0/config.yaml").read_text()
-    assert "class_path: movideo.encodings.Encoders" in config
+    assert "class_path: movideo.shards.encodings.Encoders" in config
 
 
 @pytest.mark.parametrize("stage", [0, 3])

@@ -10,8 +10,8 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.precision import Precision
 from lightning.pytorch.strategies import DDPStrategy
 
-from movideo.checkpoint import Checkpoint
 from movideo.errors import UserError
+from movideo.hub.checkpoint import Checkpoint
 from movideo.metrics import masked_psnr, warp_error
 from movideo.models import FlowAugmentedDecoder, FrameDecoder, TemporalDecoder
 from movideo.ops import resize_flow, visible_mask

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from movideo.metrics.psnr import MAX_PSNR
-from movideo.models.motion_space import Motion
+from movideo.motion.space import Motion
 from stages.generation_metrics import GenerationMetrics
 
 KEY, FRAMES = 1, 3

@@ -13,8 +13,8 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 
-from movideo.checkpoint import Checkpoint
 from movideo.errors import UserError
+from movideo.hub.checkpoint import Checkpoint
 from stages import FlowDecoderGAN, LatentVideoDiffusion
 from stages.checkpoints import StepCheckpoint
 from stages.guards import SKIPPED_CLIPS, NonFiniteGuard, StallGuard

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from movideo.checkpoint import Checkpoint
+from movideo.hub.checkpoint import Checkpoint
 from movideo.losses import FramePerceptualLoss, VGG16Features
 from stages import LatentAutoencoder
 from tests.stages.parts import ClipData, autoencoder, batch, trainer

@@ -8,11 +8,11 @@ from lightning import LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 
 from movideo.diffusion import SampleRandomness, diffusion_loss
-from movideo.labels import label_statistics
 from movideo.metrics import masked_psnr
-from movideo.models.motion_space import MotionSpace
-from movideo.video.labels.shards import ClipLabels, identity_alignment
-from movideo.video.scenes import render_scene
+from movideo.motion.space import MotionSpace
+from movideo.scenes.render import render_scene
+from movideo.shards.labels import label_statistics
+from movideo.shards.shard import ClipLabels, identity_alignment
 from stages.diffusion import DiffusionStage
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"

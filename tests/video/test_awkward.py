@@ -9,8 +9,9 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 
+from movideo.errors import VideoError
 from movideo.video.decoding.pixels import to_float
-from movideo.video.read import VideoError, probe, read_pixels
+from movideo.video.read import probe, read_pixels
 from tests.video import awkward
 from tests.video.awkward import ABSURD, CONTAINERS, FPS, FRAMES, HARMLESS, USELESS
 from tests.video.files import read_number

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from movideo.errors import VideoError
 from movideo.video.frame_folders import list_frames, probe_frames, read_frame_pixels
-from movideo.video.read import VideoError
 from movideo.video.write import write_image
 
 

@@ -11,18 +11,12 @@ import torch
 from av.video.frame import VideoFrame
 from PIL import Image
 
+from movideo.errors import VideoError
 from movideo.video.decoding import container
 from movideo.video.decoding.container import Deadline, open_video
 from movideo.video.decoding.pixels import fit
 from movideo.video.decoding.random_access import frames_around
-from movideo.video.read import (
-    VideoError,
-    VideoInfo,
-    probe,
-    read_frames,
-    read_image,
-    read_pixels,
-)
+from movideo.video.read import VideoInfo, probe, read_frames, read_image, read_pixels
 from tests.video.files import numbered_frame, read_number, write_frames, write_numbered
 from tests.video.unusual import picture
 

@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 
 from movideo.errors import UserError
+from movideo.storage.atomic import remove_leftovers, whole_file
 from movideo.video import write
 from movideo.video.read import probe, read_frames, read_image
-from movideo.video.write import remove_leftovers, whole_file, write_gif, write_image, write_mp4
+from movideo.video.write import write_gif, write_image, write_mp4
 
 
 def smooth_video(frames=9, height=64, width=96):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from movideo.errors import UserError
-from movideo.evaluation.clips import JudgedClips
-from movideo.evaluation.extractors import CLIPTowers, clip_towers
-from movideo.evaluation.figure import Figure, Protocol
+from movideo.hub.open_clip import on_hub
 from movideo.metrics import neighbour_similarity
-from movideo.models.open_clip_loading import on_hub
+from movideo.metrics.base import Figure, Protocol
+from movideo.metrics.clips import JudgedClips
+from movideo.metrics.extractors import CLIPTowers, clip_towers
 
 MISSING = (
     "name a CLIP as its `pretrained`: open_clip's MODEL:TAG (ViT-B-32:openai), MODEL:FILE, "

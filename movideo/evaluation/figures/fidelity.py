@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from movideo.errors import UserError
-from movideo.evaluation.clips import JudgedClips
-from movideo.evaluation.figure import Figure, Protocol
+from movideo.hub.weight_files import fingerprint, torchvision_weights
 from movideo.losses import FramePerceptualLoss, VGG16Features
 from movideo.metrics import masked_psnr, structural_similarity
-from movideo.weight_files import fingerprint, torchvision_weights
+from movideo.metrics.base import Figure, Protocol
+from movideo.metrics.clips import JudgedClips
 
 MISSING_VGG16 = (
     "name torchvision's weights of VGG16 as its `pretrained`: the file vgg16-397923af.pth, or "

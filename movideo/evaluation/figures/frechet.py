@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from movideo.evaluation.clips import JudgedClips
-from movideo.evaluation.extractors import I3D, EmbeddedVideoFeatures, Extractor, InceptionV3
-from movideo.evaluation.figure import Figure, Protocol, clip_ids, gathered
 from movideo.metrics import frechet_distance
+from movideo.metrics.base import Figure, Protocol, clip_ids, gathered
 from movideo.metrics.bootstrap import Interval, normal_interval, resample
+from movideo.metrics.clips import JudgedClips
+from movideo.metrics.extractors import I3D, EmbeddedVideoFeatures, Extractor, InceptionV3
 
 REPLICATES = 100  # two covariances each
 MOST_FEATURES = 512  # that so many can be done with in minutes

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from movideo.errors import UserError
-from movideo.evaluation.clips import JudgedClips
-from movideo.evaluation.extractors import C3D, Extractor
-from movideo.evaluation.figure import Figure, Protocol
 from movideo.metrics import inception_score
+from movideo.metrics.base import Figure, Protocol
 from movideo.metrics.bootstrap import Interval, normal_interval, resample
+from movideo.metrics.clips import JudgedClips
+from movideo.metrics.extractors import C3D, Extractor
 
 
 class InceptionScore(Figure):

@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from movideo.clips.batch import key_frames
 from movideo.estimators import DepthEstimator, DISFlow, FlowEstimator, ParallaxDepth
-from movideo.evaluation.clips import JudgedClips
-from movideo.evaluation.figure import Figure, Protocol
 from movideo.metrics import depth_error, end_point_error, warp_error
+from movideo.metrics.base import Figure, Protocol
+from movideo.metrics.clips import JudgedClips
 from movideo.ops import visible_mask
-from movideo.pictures import key_frames
 
 
 class FlowFigure(Figure):

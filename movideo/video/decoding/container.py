@@ -20,7 +20,7 @@ from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from movideo.errors import UserError
+from movideo.errors import VideoError
 
 DEADLINE = 120.0
 """Seconds after which a call gives a file up. Set it here, or give the call its own."""
@@ -48,10 +48,6 @@ _OPTIONS = {
     **_LARGEST,
 }
 """Files only: none shall make the program reach for the network."""
-
-
-class VideoError(UserError):
-    """A video or picture that cannot be used; one line, `PATH: reason; what to do`."""
 
 
 class DamagedError(VideoError):

@@ -1,0 +1,172 @@
+"""From what the user names to a list of video files."""
+
+import csv
+import json
+import logging
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from movideo.clips.lists.clip_list import OUTSIDE, is_clip_list, listed_videos
+from movideo.errors import VideoError
+from movideo.storage.paths import is_inside
+
+SUFFIXES = frozenset(
+    (
+        ".3gp",
+        ".avi",
+        ".flv",
+        ".m2ts",
+        ".m4v",
+        ".mkv",
+        ".mov",
+        ".mp4",
+        ".mpeg",
+        ".mpg",
+        ".mts",
+        ".ogv",
+        ".webm",
+        ".wmv",
+    )
+)
+"""What counts as a video inside a folder, in any case of letters."""
+
+_logger = logging.getLogger(__name__)
+
+
+def find_videos(
+    videos: str | Path | Sequence[str | Path], allow_outside: bool = False
+) -> list[Path]:
+    """Lists the video files that `videos` names, each once, in a stable order.
+
+    Args:
+        videos: a folder (searched with its subfolders, sorted), a video file, a list file, or a
+            sequence of these. A list is `.txt` (a path a line, `#` starts a comment line), `.csv`
+            (the column `video`, else the first one) or `.jsonl` (the key `video`); relative paths
+            in it start at the list's own folder. Of a list of clips (see
+            `movideo.clips.lists.clip_list`), the videos of its usable rows.
+        allow_outside: let lists name videos that do not lie below their own folder.
+
+    Raises:
+        VideoError: something named does not exist, a folder or list holds no video, or a list
+            cannot be understood or names what is not allowed.
+    """
+    return list(dict.fromkeys(walk_videos(videos, allow_outside)))
+
+
+def walk_videos(
+    videos: str | Path | Sequence[str | Path], allow_outside: bool = False
+) -> Iterator[Path]:
+    """`find_videos` while the folders are being searched: the same order, maybe with repetitions.
+
+    Raises:
+        VideoError: as `find_videos`, when the walk comes to it.
+    """
+    named = [videos] if isinstance(videos, str | Path) else list(videos)
+    if not named:
+        raise VideoError("no videos named; give a folder, a video or a list file")
+    for name in named:
+        yield from _one(Path(name), allow_outside)
+
+
+def _one(path: Path, allow_outside: bool) -> Iterator[Path]:
+    if path.is_dir():
+        yield from _folder(path)
+    elif not path.exists():
+        raise VideoError(f"{path}: no such file or folder; check the path")
+    elif is_clip_list(path):
+        yield from listed_videos(path, allow_outside)
+    elif path.suffix.lower() in _READERS:
+        yield from _list(path, allow_outside)
+    else:
+        yield path
+
+
+def _folder(folder: Path) -> Iterator[Path]:
+    found = False
+    for path in _walk(folder):
+        found = True
+        yield path
+    if not found:
+        raise VideoError(
+            f"{folder}: no video in this folder; "
+            f"put files ending in {' '.join(sorted(SUFFIXES))} there"
+        )
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Video files below a folder, sorted; no more than one folder's names in memory a level."""
+    try:
+        with os.scandir(folder) as scanned:
+            entries = sorted(scanned, key=lambda entry: entry.name)
+    except PermissionError:
+        _logger.warning("%s: no permission to look into this folder; it is left out", folder)
+        return
+    for entry in entries:
+        path = Path(entry.path)
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(path)
+        elif path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
+            yield path
+
+
+def _list(path: Path, allow_outside: bool) -> Iterator[Path]:
+    found = False
+    for line, entry in _READERS[path.suffix.lower()](path):
+        found = True
+        yield _row(path, line, entry, allow_outside)
+    if not found:
+        raise VideoError(f"{path}: the list names no video; put one a row")
+
+
+def _row(source: Path, line: int, entry: object, allow_outside: bool) -> Path:
+    """The video that line `line` of a list names."""
+    if not isinstance(entry, str) or not entry.strip():
+        raise VideoError(f"{source}:{line}: names no video; give a path there or remove the line")
+    path = source.parent / entry.strip()  # an absolute entry replaces the folder
+    if not allow_outside and not is_inside(source.parent, path):
+        raise VideoError(f"{source}:{line}: {entry.strip()}; {OUTSIDE}")
+    if not path.is_file():
+        raise VideoError(f"{source}:{line}: no such file {entry.strip()}; mend or remove the line")
+    return path
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise VideoError(f"{path}: the list cannot be read as text; save it as UTF-8") from error
+
+
+def _txt(path: Path) -> Iterator[tuple[int, object]]:
+    for number, line in enumerate(_lines(path), start=1):
+        if line.strip() and not line.strip().startswith("#"):
+            yield number, line
+
+
+def _csv(path: Path) -> Iterator[tuple[int, object]]:
+    reader = csv.reader(_lines(path))
+    header = next(reader, [])
+    named = "video" in header
+    column = header.index("video") if named else 0
+    if (
+        header and not named and Path(header[0]).suffix
+    ):  # no header: the first row is a video already
+        yield 1, header[0]
+    for row in reader:
+        if row:
+            yield reader.line_num, row[column] if column < len(row) else None
+
+
+def _jsonl(path: Path) -> Iterator[tuple[int, object]]:
+    for number, line in _txt(path):
+        try:
+            row = json.loads(str(line))
+        except ValueError as error:
+            raise VideoError(
+                f'{path}:{number}: not JSON; one object a line, such as {{"video": "a.mp4"}}'
+            ) from error
+        yield number, row.get("video") if isinstance(row, dict) else None
+
+
+_READERS = {".txt": _txt, ".csv": _csv, ".jsonl": _jsonl}

@@ -1,0 +1,1 @@
+"""Weights and models as files: checkpoints, model folders, cards, pretrained parts."""

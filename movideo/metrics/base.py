@@ -1,0 +1,182 @@
+"""What every figure of a report has in common: one row of numbers a video, and their summary."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from hashlib import blake2b
+from typing import Any, ClassVar, Self
+
+import torch
+import torch.distributed
+from torch import Tensor
+from torchmetrics import Metric
+
+from movideo.metrics.bootstrap import Interval, percentile_interval, resample
+from movideo.metrics.clips import JudgedClips
+
+Protocol = dict[str, str | int | float]
+"""How a figure was measured, in words and numbers that a report prints."""
+
+
+class Figure(Metric):
+    """A number about a set of videos, computed from a row of numbers for each.
+
+    The rows are kept under the videos' names, and videos are measured one by one. So the figure
+    depends neither on batches nor on their order nor on the number of processes, each video counts
+    once, and a bootstrap can draw the videos again. Summaries are computed in float64.
+
+    `compute`, `table`, `interval` and `warning` bring together what all processes have: each has to
+    call them. Copies share their networks, which are frozen: one for each row of a report costs
+    nothing.
+
+    Attributes:
+        name: heads its column.
+        unit: such as `dB`; empty for a plain number.
+        higher_is_better: None where neither end is good.
+        needs: which fields of `JudgedClips` must be there besides `video`.
+        frozen_clip_wins: whether a clip that never moves gets the best value.
+        interval_method: how `interval` comes about, or why there is none.
+    """
+
+    name: str
+    unit: ClassVar[str] = ""
+    needs: ClassVar[tuple[str, ...]] = ()
+    frozen_clip_wins: ClassVar[bool] = False
+    interval_method: ClassVar[str] = "bootstrap over videos, percentiles"
+    full_state_update = False
+    is_differentiable = False
+    ids: list[Tensor]
+    rows: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__(sync_on_compute=False)  # `table` does it, empty processes included
+        self.add_state("ids", [], dist_reduce_fx="cat")
+        self.add_state("rows", [], dist_reduce_fx="cat")
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copies all but the networks."""
+        memo |= {id(child): child for child in self.children()}
+        copied = type(self).__new__(type(self))
+        memo[id(self)] = copied
+        copied.__setstate__(deepcopy(self.__getstate__(), memo))
+        return copied
+
+    @abstractmethod
+    def measure(self, clips: JudgedClips) -> Tensor:
+        """The row of a single video, `(1, ...)`; NaN where it has no figure."""
+
+    def summary(self, rows: Tensor) -> Tensor:
+        """The figure of rows `(N, ...)` in float64: their mean, without those that are NaN."""
+        return rows.nanmean()
+
+    def protocol(self) -> Protocol:
+        """How it is measured."""
+        return {"interval": self.interval_method}
+
+    def unavailable(self) -> str | None:
+        """Why it cannot be computed here and how to get what is missing; None if it can."""
+        return None
+
+    def warning(self, count: int) -> str | None:
+        """What to bear in mind with that many videos; None if nothing. Known after `update`."""
+        return None
+
+    def fits(self, clips: JudgedClips) -> bool:
+        """Whether these videos come with all that it needs."""
+        return all(getattr(clips, name) is not None for name in self.needs)
+
+    @torch.no_grad()
+    def update(self, clips: JudgedClips) -> None:
+        """Takes in some videos."""
+        for clip in one_by_one(clips):
+            self.ids.append(clip_ids(clip.names))
+            self.rows.append(self.measure(clip).cpu())
+
+    def compute(self) -> Tensor:
+        """The figure of all videos so far, a scalar; NaN if there are none."""
+        _, rows = self.table()
+        return self.summary(rows)
+
+    def table(self) -> tuple[Tensor, Tensor]:
+        """Ids `(N,)`, ascending, and rows `(N, ...)` in float64, on the CPU; each video once."""
+        ids, rows = gathered(self.ids, self.rows)
+        return ids, rows.double()
+
+    def interval(
+        self, level: float = 0.95, replicates: int = 1000, seed: int = 0
+    ) -> Interval | None:
+        """A confidence interval by bootstrap over videos; see `interval_method`.
+
+        This one is for figures whose rows are single numbers.
+
+        Args:
+            level: share of such intervals that hold the figure of infinitely many videos.
+            replicates: how often the videos are drawn again.
+            seed: of the draws.
+
+        Returns:
+            Its ends; None with fewer than 2 videos that have a figure.
+        """
+        _, rows = self.table()
+        rows = rows[rows.isfinite()]
+        if len(rows) < 2:
+            return None
+        return percentile_interval(
+            lambda generator: self.summary(rows[resample(len(rows), generator)]),
+            level,
+            replicates,
+            seed,
+        )
+
+
+def one_by_one(clips: JudgedClips) -> Iterator[JudgedClips]:
+    """Each video by itself: what lies beside it in a batch changes a network's last digits."""
+    for index in range(len(clips.names)):
+        here = slice(index, index + 1)
+        motion = clips.motion
+        yield replace(
+            clips,
+            names=clips.names[here],
+            video=clips.video[here],
+            fps=clips.fps[here],
+            key_index=clips.key_index[here],
+            truth=None if clips.truth is None else clips.truth[here],
+            references=None if clips.references is None else clips.references[here],
+            prompts=None if clips.prompts is None else clips.prompts[here],
+            motion=motion
+            and replace(
+                motion,
+                depth=motion.depth[here],
+                flow_i2v=motion.flow_i2v[here],
+                flow_v2i=motion.flow_v2i[here],
+            ),
+        )
+
+
+def clip_ids(names: Sequence[str]) -> Tensor:
+    """Names as numbers that processes can exchange, `(B,)` int64."""
+    digests = (blake2b(name.encode(), digest_size=8).digest() for name in names)
+    return torch.tensor([int.from_bytes(digest, "big", signed=True) for digest in digests])
+
+
+def gathered(ids: Sequence[Tensor], rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """What all processes have, sorted by id, the first row of each.
+
+    torchmetrics' own way supposes that every process has some, or that rows are plain numbers.
+    """
+    pieces = [(torch.cat(list(ids)), torch.cat(list(rows)))] if ids else []
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        everyones: list[Any] = [None] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(everyones, pieces)
+        pieces = [piece for theirs in everyones for piece in theirs]
+    if not pieces:
+        return torch.empty(0, dtype=torch.int64), torch.empty(0)
+    all_ids = torch.cat([piece[0] for piece in pieces])
+    all_rows = torch.cat([piece[1] for piece in pieces])
+    all_ids, order = all_ids.sort(stable=True)
+    first = torch.ones_like(all_ids, dtype=torch.bool)
+    first[1:] = all_ids[1:] != all_ids[:-1]
+    return all_ids[first], all_rows[order][first]

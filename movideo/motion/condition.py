@@ -1,0 +1,142 @@
+"""What guides the latent video: depth, warped key latent, visible mask (MoVideo Eq. 11 to 13)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor
+
+from movideo.hub.config_part import ConfigPart
+from movideo.motion.space import MotionSpace
+from movideo.ops import pool_mask, resize, resize_flow, visible_mask, warp
+
+
+@dataclass(frozen=True)
+class MotionCondition:
+    """The channels beside the noisy latent, all on the latent's grid `(h, w)`.
+
+    Attributes:
+        depth: `(B, F, 1, h, w)` in [-1, 1].
+        warped_latent: `(B, F, c, h, w)`, the key frame's latent along the flow, wrong where
+            occluded; only `channels` masks it.
+        visible: `(B, F, 1, h, w)` in [0, 1], the share of a cell that the key frame shows.
+    """
+
+    depth: Tensor
+    warped_latent: Tensor
+    visible: Tensor
+
+    def channels(self) -> Tensor:
+        """All of it, concatenated, the latent masked (Eq. 12): `(B, F, 1 + c + 1, h, w)`."""
+        return torch.cat([self.depth, self.warped_latent * self.visible, self.visible], dim=2)
+
+    def without_warped_latent(self, dropped: Tensor) -> MotionCondition:
+        """The same with the warped latent zeroed for the clips where `dropped (B,)` is true.
+
+        The mask stays.
+        """
+        kept = (~dropped).to(self.warped_latent)[:, None, None, None, None]
+        return replace(self, warped_latent=self.warped_latent * kept)
+
+
+def motion_condition(
+    depth: Tensor,
+    flow_i2v: Tensor,
+    flow_v2i: Tensor,
+    key_latent: Tensor,
+    size: tuple[int, int],
+    motion_space: MotionSpace,
+    coarse: Tensor | None = None,
+) -> MotionCondition:
+    """Makes the condition from motion, whatever made the motion.
+
+    Labels are sharp, generated motion comes from the motion grid. Both kinds must be known to the
+    network, so training passes the flow of some clips down to that grid and back. Depth always
+    comes from that grid, where it is normalised.
+
+    Args:
+        depth: `(B, F, 1, ·, ·)`, any scale.
+        flow_i2v: `(B, F, 2, ·, ·)`, pixels of the grid it is given on.
+        flow_v2i: likewise.
+        key_latent: `(B, c, h, w)`.
+        size: `(H, W)` of the video: the mask's threshold is in its pixels.
+        motion_space: of stage 1: its grid, and how it normalises depth.
+        coarse: `(B,)`, true for the clips whose flow is passed through the motion grid.
+    """
+    if coarse is not None:
+        flow_i2v = coarse_flow(flow_i2v, motion_space.grid, size, coarse)
+        flow_v2i = coarse_flow(flow_v2i, motion_space.grid, size, coarse)
+    latent_size = (key_latent.shape[-2], key_latent.shape[-1])
+    flow_i2v, flow_v2i = resize_flow(flow_i2v, size), resize_flow(flow_v2i, size)
+    visible = pool_mask(visible_mask(flow_i2v, flow_v2i), latent_size)
+    warped = warp(key_latent[:, None], resize_flow(flow_i2v, latent_size))
+    return MotionCondition(
+        depth=resize(motion_space.normalize_depth(depth), latent_size),
+        warped_latent=warped,
+        visible=visible,
+    )
+
+
+class ConditionTransform(ConfigPart):
+    """What stage 2 is shown of its condition: all of it. Ablations show it less.
+
+    It is saved with the weights that were trained under it.
+    """
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(self) -> None:
+        pass
+
+    def __call__(self, condition: MotionCondition) -> MotionCondition:
+        """The condition as the network is given it."""
+        return condition
+
+
+class NoWarpedLatent(ConditionTransform):
+    """The warped latent is zero, as in training for the clips that drop it. The mask stays."""
+
+    def __call__(self, condition: MotionCondition) -> MotionCondition:
+        """See `ConditionTransform`."""
+        return replace(condition, warped_latent=torch.zeros_like(condition.warped_latent))
+
+
+class NoMask(ConditionTransform):
+    """All counts as visible: the network sees the warped latent as warping leaves it."""
+
+    def __call__(self, condition: MotionCondition) -> MotionCondition:
+        """See `ConditionTransform`."""
+        return replace(condition, visible=torch.ones_like(condition.visible))
+
+
+class DepthOnly(ConditionTransform):
+    """Neither warped latent nor mask: what Gen-1 is guided by."""
+
+    def __call__(self, condition: MotionCondition) -> MotionCondition:
+        """See `ConditionTransform`."""
+        return replace(
+            condition,
+            warped_latent=torch.zeros_like(condition.warped_latent),
+            visible=torch.ones_like(condition.visible),
+        )
+
+
+def coarse_flow(
+    flow: Tensor, grid: tuple[int, int], size: tuple[int, int], chosen: Tensor
+) -> Tensor:
+    """Flow as stage 1 would give it, for some of the clips.
+
+    Args:
+        flow: `(B, F, 2, ·, ·)`, pixels of the grid it is given on.
+        grid: `(h, w)` of the motion grid.
+        size: `(H, W)` of the video.
+        chosen: `(B,)`, true for the clips whose flow is passed down to the motion grid and back.
+
+    Returns:
+        `(B, F, 2, H, W)`, pixels of the video.
+    """
+    sharp = resize_flow(flow, size)
+    return torch.where(
+        chosen[:, None, None, None, None], resize_flow(resize_flow(flow, grid), size), sharp
+    )

@@ -1,0 +1,165 @@
+"""The space in which stage 1 diffuses: depth and both flows as five channels of unit variance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from diffusers.configuration_utils import register_to_config
+from torch import Tensor
+
+from movideo.hub.config_part import ConfigPart
+from movideo.ops import estimate_flow_scale, normalize_depth, normalize_flow, resize, resize_flow
+
+CHANNELS = 5  # depth, flow_i2v (dx, dy), flow_v2i (dx, dy)
+
+
+@dataclass(frozen=True)
+class Motion:
+    """A clip's motion at full resolution.
+
+    Attributes:
+        depth: `(B, F, 1, H, W)` in [-1, 1], near is large.
+        flow_i2v: `(B, F, 2, H, W)`, pixels, from each frame into the key frame.
+        flow_v2i: `(B, F, 2, H, W)`, pixels, from the key frame into each frame.
+    """
+
+    depth: Tensor
+    flow_i2v: Tensor
+    flow_v2i: Tensor
+
+
+class MotionSpace(ConfigPart):
+    """Maps labels to the diffusion's target and samples back to pixels (MoVideo Eq. 6 to 10).
+
+    Normalised flow is small almost everywhere. Dividing by the standard deviations measured on the
+    training labels keeps a noise schedule made for unit variance from drowning it.
+
+    Args:
+        grid: `(h, w)` of the motion grid.
+        depth_std: standard deviation of normalised depth over the training labels.
+        flow_std: standard deviation of normalised flow over the training labels.
+    """
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(
+        self, grid: tuple[int, int] = (32, 32), depth_std: float = 1.0, flow_std: float = 1.0
+    ) -> None:
+        self.grid = (int(grid[0]), int(grid[1]))
+        self.depth_std = depth_std
+        self.flow_std = flow_std
+
+    def encode(self, depth: Tensor, flow_i2v: Tensor, flow_v2i: Tensor) -> Tensor:
+        """Labels to the target of stage 1.
+
+        Args:
+            depth: `(B, F, 1, H, W)`, any scale.
+            flow_i2v: `(B, F, 2, H, W)`, pixels.
+            flow_v2i: `(B, F, 2, H, W)`, pixels.
+
+        Returns:
+            `(B, F, 5, h, w)` on the motion grid, standard deviation near 1.
+        """
+        motion = self.normalize(depth, flow_i2v, flow_v2i)
+        flows = torch.cat([motion.flow_i2v, motion.flow_v2i], dim=2)
+        return torch.cat([motion.depth / self.depth_std, flows / self.flow_std], dim=2)
+
+    def normalize(self, depth: Tensor, flow_i2v: Tensor, flow_v2i: Tensor) -> Motion:
+        """Labels on the motion grid, depth in [-1, 1] and flow vectors no longer than 1.
+
+        The order matters: resized first, then normalised jointly over the clip (Eq. 7 to 9).
+        Arguments as for `encode`.
+        """
+        flow_i2v, flow_v2i, _ = normalize_flow(
+            resize_flow(flow_i2v, self.grid), resize_flow(flow_v2i, self.grid)
+        )
+        return Motion(self.normalize_depth(depth), flow_i2v, flow_v2i)
+
+    def normalize_depth(self, depth: Tensor) -> Tensor:
+        """Depth alone, `(B, F, 1, H, W)` of any scale: what stage 2 is shown as well."""
+        return normalize_depth(resize(depth, self.grid))
+
+    def split(self, sample: Tensor, key_index: Tensor) -> Motion:
+        """A sample `(B, F, 5, h, w)` as normalised motion on its grid.
+
+        The flows are zero at the key frame `(B,)`.
+        """
+        depth = (sample[:, :, :1] * self.depth_std).clamp(-1, 1)
+        moves = torch.arange(sample.shape[1], device=sample.device)[None] != key_index[:, None].to(
+            sample.device
+        )
+        flows = sample[:, :, 1:] * self.flow_std * moves[:, :, None, None, None]
+        return Motion(depth=depth, flow_i2v=flows[:, :, :2], flow_v2i=flows[:, :, 2:])
+
+    def decode(self, sample: Tensor, key_index: Tensor, size: tuple[int, int]) -> Motion:
+        """A sample of stage 1 as motion in pixels, the flow's scale recovered from depth (Eq. 10).
+
+        Args:
+            sample: `(B, F, 5, h, w)`.
+            key_index: `(B,)`.
+            size: `(H, W)` of the video.
+        """
+        motion = self.split(sample.float(), key_index)
+        scale = self.flow_scale(motion, key_index)[..., None, None, None]
+        return Motion(
+            depth=resize(motion.depth, size),
+            flow_i2v=resize_flow(motion.flow_i2v * scale, size),
+            flow_v2i=resize_flow(motion.flow_v2i * scale, size),
+        )
+
+    def flow_scale(self, motion: Motion, key_index: Tensor) -> Tensor:
+        """What `normalize` divided flow by, in grid pixels: one for each clip, `(B, 1)` (Eq. 10).
+
+        Args:
+            motion: normalised, on the motion grid.
+            key_index: `(B,)`.
+        """
+        return estimate_flow_scale(motion.depth, motion.flow_i2v, motion.flow_v2i, key_index)[
+            :, None
+        ]
+
+
+class PerFrameMotionSpace(MotionSpace):
+    """Normalises every frame by itself: the rival of MoVideo's third remark.
+
+    Frames are then no longer comparable: depth has a range of its own in each, and the scale of
+    each frame's flows has to be found from two depth maps of different ranges. The remark is about
+    Eq. 7 to 9, and stage 2 is shown the depth of Eq. 7, so both stages are trained in this space.
+    """
+
+    def normalize(self, depth: Tensor, flow_i2v: Tensor, flow_v2i: Tensor) -> Motion:
+        """See `MotionSpace.normalize`; every frame is a clip of its own."""
+        motion = super().normalize(*(_as_clips(field) for field in (depth, flow_i2v, flow_v2i)))
+        fields = (motion.depth, motion.flow_i2v, motion.flow_v2i)
+        return Motion(*(_as_frames(field, len(depth)) for field in fields))
+
+    def normalize_depth(self, depth: Tensor) -> Tensor:
+        """See `MotionSpace.normalize_depth`; every frame is a clip of its own."""
+        return _as_frames(super().normalize_depth(_as_clips(depth)), len(depth))
+
+    def flow_scale(self, motion: Motion, key_index: Tensor) -> Tensor:
+        """One for each frame, `(B, F)`: Eq. 10 on pairs of the key frame and that frame."""
+        count, frames = motion.depth.shape[:2]
+        key_depth = motion.depth[torch.arange(count, device=motion.depth.device), key_index]
+        keys = key_depth[:, None].expand_as(motion.depth)
+
+        def pairs(of_key: Tensor, of_frame: Tensor) -> Tensor:
+            return torch.stack([of_key, of_frame], dim=2).flatten(0, 1)
+
+        scales = estimate_flow_scale(
+            pairs(keys, motion.depth),
+            pairs(torch.zeros_like(motion.flow_i2v), motion.flow_i2v),
+            pairs(torch.zeros_like(motion.flow_v2i), motion.flow_v2i),
+            key_index=0,
+        )
+        return scales.view(count, frames)
+
+
+def _as_clips(frames: Tensor) -> Tensor:
+    """`(B, F, …)` as `(B F, 1, …)`."""
+    return frames.flatten(0, 1)[:, None]
+
+
+def _as_frames(clips: Tensor, count: int) -> Tensor:
+    """`(B F, 1, …)` as `(B, F, …)`, with B = `count`."""
+    return clips.view(count, -1, *clips.shape[2:])

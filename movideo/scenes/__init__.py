@@ -1,0 +1,1 @@
+"""The synthetic world: clips whose depth and flow are known exactly."""

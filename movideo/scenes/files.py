@@ -1,0 +1,173 @@
+"""Scenes on disk: mp4 files, and shards of their exact labels beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from tqdm import tqdm
+
+from movideo.clips.clip import Clip, ClipSettings, draw_clips
+from movideo.errors import UserError
+from movideo.scenes.render import Scene, render_scene
+from movideo.shards.shard import (
+    ClipLabels,
+    DamagedShard,
+    identity_alignment,
+    read_header,
+    write_shard,
+)
+from movideo.storage.atomic import remove_leftovers
+from movideo.storage.digest import content_hash, json_digest
+from movideo.storage.paths import inside
+from movideo.video.read import probe
+from movideo.video.write import write_mp4
+
+LABELS = "labels"  # subfolder of a folder of videos whose shards hold these videos' labels
+SHARD_SIZE = 64
+SMALLEST = 8  # pixels; x264 wants a macroblock's worth
+QUALITY = 6  # x264: close to lossless, so that exact flow still finds the pixels it was made for
+
+
+@dataclass(frozen=True)
+class SceneSettings:
+    """A set of scenes, a pure function of these values.
+
+    Attributes:
+        count: number of scenes, one clip each.
+        seed: sets with different seeds share no scene.
+        num_frames: frames a scene.
+        size: `(H, W)` in pixels.
+
+    Raises:
+        UserError: one of them is too small.
+    """
+
+    count: int = 256
+    seed: int = 0
+    num_frames: int = 17
+    size: tuple[int, int] = (64, 64)
+
+    def __post_init__(self) -> None:
+        least = {"count": 1, "seed": 0, "num_frames": 1}
+        for name, low in least.items():
+            if getattr(self, name) < low:
+                raise UserError(f"scenes: {name} {getattr(self, name)}; give {low} or more")
+        if min(self.size) < SMALLEST:
+            raise UserError(f"scenes: size {self.size}; give {SMALLEST} pixels or more")
+
+    @property
+    def folder_name(self) -> str:
+        """A name that two different sets do not share."""
+        return f"scenes-{json_digest(asdict(self))[:8]}"
+
+    def render(self, index: int) -> Scene:
+        """The scene of that index, the same whatever the count."""
+        return render_scene((self.seed, index), num_frames=self.num_frames, size=self.size)
+
+
+def write_scenes(folder: str | Path, settings: SceneSettings) -> Path:
+    """Renders the set into `folder` as mp4, and its exact labels into `folder/labels`.
+
+    What is there already stays, except for shards that are damaged and what killed runs left.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: the folder cannot be written, or its labels are a link out of it.
+    """
+    folder = Path(folder)
+    inside(folder, LABELS)
+    shards = [
+        range(i, min(i + SHARD_SIZE, settings.count)) for i in range(0, settings.count, SHARD_SIZE)
+    ]
+    for each in (folder, folder / LABELS):
+        remove_leftovers(each)
+    missing = [indices for indices in shards if not _is_written(folder, settings, indices)]
+    try:
+        (folder / LABELS).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: cannot be written ({error.strerror}); choose another folder"
+        ) from error
+    with (
+        _one_thread(),
+        tqdm(
+            total=sum(map(len, missing)),
+            desc=f"rendering scenes into {folder}",
+            delay=2,
+            unit="scene",
+        ) as bar,
+    ):
+        for indices in missing:
+            rows = []
+            for index in indices:
+                rows.append(_write_scene(_video_path(folder, index), settings.render(index)))
+                bar.update()
+            clips, labels = zip(*rows, strict=True)
+            write_shard(
+                _shard_path(folder, settings, indices),
+                list(clips),
+                list(labels),
+                {"scenes": asdict(settings)},
+            )
+    return folder
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A scene is many tiny operations: on a busy machine, threads only wait for one another."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _write_scene(path: Path, scene: Scene) -> tuple[Clip, ClipLabels]:
+    write_mp4(path, scene.video, scene.fps, quality=QUALITY, pix_fmt="yuv444p")
+    num_frames, _, height, width = scene.video.shape
+    settings = ClipSettings(num_frames=num_frames, size=(height, width), key_index=scene.key_index)
+    # A scene holds exactly one clip's frames: whoever draws one of that length draws this one.
+    (clip,) = draw_clips(probe(path), content_hash(path), settings)
+    labels = ClipLabels(
+        depth=scene.depth,
+        flow_i2v=scene.flow_i2v,
+        flow_v2i=scene.flow_v2i,
+        depth_alignment=identity_alignment(num_frames),
+    )
+    return clip, labels
+
+
+def _video_path(folder: Path, index: int) -> Path:
+    return folder / f"scene_{index:06d}.mp4"
+
+
+def _shard_path(folder: Path, settings: SceneSettings, indices: range) -> Path:
+    return (
+        folder
+        / LABELS
+        / f"{settings.folder_name}_{indices.start:06d}_{len(indices):03d}.safetensors"
+    )
+
+
+def _is_written(folder: Path, settings: SceneSettings, indices: range) -> bool:
+    videos = (_video_path(folder, index) for index in indices)
+    return _is_whole(_shard_path(folder, settings, indices)) and all(
+        video.exists() for video in videos
+    )
+
+
+def _is_whole(shard: Path) -> bool:
+    if not shard.exists():
+        return False
+    try:
+        read_header(shard)
+    except DamagedShard:
+        return False
+    return True

@@ -1,0 +1,1 @@
+"""What is made of clips ahead of training, in files of many clips: labels, latents, tokens."""

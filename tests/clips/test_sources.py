@@ -1,0 +1,133 @@
+import os
+
+import pytest
+
+from movideo.clips.lists.clip_list import ListRow, write_clip_list
+from movideo.clips.sources import find_videos, walk_videos
+from movideo.errors import VideoError
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("b.mp4", "a.MKV", "notes.txt", "deep/er/c.webm", ".hidden.mp4"):
+        path = tmp_path / "videos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "videos" / "folder.mp4").mkdir()
+    return tmp_path / "videos"
+
+
+def test_folder_is_searched_with_its_subfolders_and_sorted(folder):
+    expected = [folder / "a.MKV", folder / "b.mp4", folder / "deep/er/c.webm"]
+    assert find_videos(folder) == expected
+    assert find_videos(str(folder)) == expected
+
+
+def test_file_and_sequence(folder):
+    assert find_videos(folder / "b.mp4") == [folder / "b.mp4"]
+    named = [folder / "b.mp4", str(folder), folder / "deep"]
+    assert find_videos(named) == [folder / "b.mp4", folder / "a.MKV", folder / "deep/er/c.webm"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("l.txt", "# mine\n\nvideos/b.mp4\n  videos/deep/er/c.webm  \n"),
+        ("l.csv", "id,video\n1,videos/b.mp4\n2,videos/deep/er/c.webm\n"),
+        ("l.csv", "file,label\nvideos/b.mp4,1\nvideos/deep/er/c.webm,2\n"),
+        ("l.csv", "videos/b.mp4\nvideos/deep/er/c.webm\n"),
+        ("l.csv", '\ufeffvideo\n"videos/b.mp4"\nvideos/deep/er/c.webm\n'),
+        ("l.jsonl", '{"video": "videos/b.mp4"}\n\n{"video": "videos/deep/er/c.webm", "x": 1}\n'),
+    ],
+)
+def test_lists_name_videos_beside_themselves(folder, monkeypatch, name, text):
+    path = folder.parent / name
+    path.write_text(text, encoding="utf-8")
+    monkeypatch.chdir(folder)  # not where the paths start
+    assert find_videos(path) == [folder / "b.mp4", folder / "deep/er/c.webm"]
+
+
+def test_absolute_paths_in_a_list(folder, tmp_path):
+    path = tmp_path / "elsewhere" / "l.txt"
+    path.parent.mkdir()
+    path.write_text(str(folder / "b.mp4"))
+    assert find_videos(path, allow_outside=True) == [folder / "b.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("l.txt", "# a\nvideos/b.mp4\nvideos/x.mp4\n", r"l\.txt:3: no such file videos/x\.mp4"),
+        ("l.csv", "video\nvideos/b.mp4\nnope.mp4\n", r"l\.csv:3: no such file nope\.mp4"),
+        ("l.csv", "id,video\n1\n", r"l\.csv:2: names no video"),
+        ("l.csv", "", r"l\.csv: the list names no video"),
+        ("l.jsonl", '{"video": "videos/b.mp4"}\n{"path": 1}\n', r"l\.jsonl:2: names no video"),
+        ("l.jsonl", "[1]\n", r"l\.jsonl:1: names no video"),
+        ("l.jsonl", "{video}\n", r"l\.jsonl:1: not JSON"),
+        ("l.txt", "# nothing\n", r"l\.txt: the list names no video"),
+    ],
+)
+def test_faulty_lists_name_file_and_line(folder, name, text, message):
+    path = folder.parent / name
+    path.write_text(text)
+    with pytest.raises(VideoError, match=message):
+        find_videos(path)
+
+
+def test_list_that_is_not_text(tmp_path):
+    (tmp_path / "l.txt").write_bytes(b"\xff\xfe\x00\x9f")
+    with pytest.raises(VideoError, match="cannot be read as text"):
+        find_videos(tmp_path / "l.txt")
+
+
+def test_missing_and_empty(tmp_path):
+    with pytest.raises(VideoError, match=r"nowhere: no such file or folder"):
+        find_videos(tmp_path / "nowhere")
+    with pytest.raises(VideoError, match=r"no video in this folder; put files ending in"):
+        find_videos(tmp_path)
+    with pytest.raises(VideoError, match="no videos named"):
+        find_videos([])
+
+
+def test_the_walk_is_lazy_sorted_and_calm(folder, monkeypatch, caplog):
+    for name in ("deep/er.mp4", "deep.mp4", "deep-er/a.mp4", "Z.mp4"):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+    (folder / "loop.mp4").symlink_to(folder / "loop.mp4")
+    (folder / "linked.mp4").symlink_to(folder / "b.mp4")
+    (folder / "linked").symlink_to(folder)
+    expected = sorted(
+        path for path in folder.rglob("*.*")
+        if path.suffix.lower() in (".mp4", ".mkv", ".webm") and path.name[0] != "."
+        and path.name != "loop.mp4" and path.is_file()
+    )  # fmt: skip
+    assert find_videos(folder) == expected
+
+    scanned = []
+    scandir = os.scandir
+
+    def scan(path):
+        scanned.append(os.path.basename(path))
+        if scanned[-1] == "er":
+            raise PermissionError(13, "denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    walk = walk_videos(folder)
+    assert next(walk).name == "Z.mp4"
+    assert scanned == ["videos"]
+    assert [path.name for path in walk] == [
+        path.name for path in expected[1:] if path.parent.name != "er"
+    ]
+    (record,) = caplog.records
+    assert "no permission to look into this folder" in record.getMessage()
+
+
+def test_a_list_of_clips_names_the_videos_of_its_rows(folder):
+    clip = ("0" * 64, 0.0, 12.5, 17, 64, 64, 8)
+    rows = [ListRow("videos/b.mp4", *clip), ListRow("videos/b.mp4", *clip)]
+    write_clip_list(folder.parent / "l.csv", [*rows, ListRow("gone.mp4", reason="empty file")])
+    assert find_videos(folder.parent / "l.csv") == [folder / "b.mp4"]
+    write_clip_list(folder.parent / "l.jsonl", [ListRow("videos/gone.mp4", *clip)])
+    with pytest.raises(VideoError, match=r"l\.jsonl:1: video .*gone\.mp4; no such file"):
+        find_videos(folder.parent / "l.jsonl")

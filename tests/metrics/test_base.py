@@ -1,0 +1,129 @@
+"""What figures have in common: each video once, whatever the batch, the order and the processes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from movideo.evaluation import PSNR, EmbeddedVideoDistance, Figure, FrechetDistance, MotionFidelity
+from movideo.metrics.extractors import VideoNetwork
+from movideo.motion.space import Motion
+from tests.evaluation.parts import Classifier, judged, part, random_clips
+from tests.evaluation.two_processes import results
+
+
+class Given(Figure):
+    """The first pixel, or NaN where it is negative."""
+
+    name = "given"
+
+    def measure(self, clips):
+        pixel = clips.video[:, 0, 0, 0, 0]
+        return torch.where(pixel < 0, torch.nan, pixel)
+
+
+def given(*values: float, first: int = 0):
+    video = torch.tensor(values)[:, None, None, None, None].expand(-1, 1, 3, 2, 2)
+    return judged(video, names=[f"v{first + i}" for i in range(len(values))])
+
+
+def test_a_mean_over_videos_that_have_a_figure():
+    figure = Given()
+    figure.update(given(1, -1, 3))
+    assert figure.compute().item() == 2
+    figure.update(given(5, first=3))
+    assert figure.compute().item() == 3
+
+
+def test_a_video_counts_once():
+    """Samplers repeat some to give all processes as many."""
+    figure = Given()
+    figure.update(given(1, 3))
+    figure.update(given(1))
+    assert figure.compute().item() == 2
+    ids, rows = figure.table()
+    assert len(ids) == len(rows) == 2
+    assert (ids.diff() > 0).all()
+
+
+def test_without_videos_there_is_none():
+    assert Given().compute().isnan()
+    assert Given().interval() is None
+
+
+def test_a_single_video_has_no_interval():
+    figure = Given()
+    figure.update(given(1, -1))
+    assert figure.interval() is None
+
+
+def test_the_interval_of_a_mean():
+    """Two values: a resampled pair is (0, 0), mixed or (1, 1), with 1/4, 1/2, 1/4."""
+    figure = Given()
+    figure.update(given(0, 1))
+    assert figure.interval(level=0.8) == (0, 1)
+    assert figure.interval(level=0.4) == (0.5, 0.5)
+
+
+def test_fits_says_whether_all_is_there():
+    video = random_clips(2)
+    assert not PSNR().fits(judged(video))
+    assert PSNR().fits(judged(video, truth=video))
+    assert not MotionFidelity().fits(judged(video, truth=video))
+
+
+def figures():
+    return [PSNR(), EmbeddedVideoDistance(), FrechetDistance(VideoNetwork(Classifier()))]
+
+
+def test_neither_batches_nor_their_order_matter():
+    clips = judged(random_clips(5), truth=random_clips(5, seed=1))
+    for together, apart in zip(figures(), figures(), strict=True):
+        together.update(clips)
+        for index in ([3, 1], [4], [0, 2]):
+            apart.update(part(clips, index))
+        assert together.compute().item() == apart.compute().item()  # to the last bit
+        assert together.interval(replicates=5) == apart.interval(replicates=5)
+
+
+def test_copies_share_networks_but_not_videos():
+    figure = EmbeddedVideoDistance()
+    copy = figure.clone()
+    assert copy.extractor is figure.extractor
+    clips = judged(random_clips(3), truth=random_clips(3, seed=1))
+    copy.update(clips)
+    assert len(copy.rows) == 3
+    assert figure.rows == figure.true_rows == []
+    assert copy.compute().item() > 0
+    copy.reset()
+    assert copy.rows == copy.true_rows == []
+
+
+def test_the_motion_of_each_goes_along():
+    motion = Motion(*(torch.rand(3, 4, c, 32, 32) for c in (1, 2, 2)))
+    clips = judged(random_clips(3), motion=motion)
+    together, apart = MotionFidelity(), MotionFidelity()
+    together.update(clips)
+    for index in (2, 0, 1):
+        apart.update(part(clips, [index]))
+    assert torch.equal(together.table()[1], apart.table()[1])
+
+
+@pytest.mark.timeout(120)
+def test_two_processes_give_what_one_gives(tmp_path):
+    script = Path(__file__).parents[1] / "evaluation" / "two_processes.py"
+
+    commands = [[sys.executable, str(script), str(rank), str(tmp_path)] for rank in (0, 1)]
+    running = [subprocess.Popen(c, stderr=subprocess.PIPE, text=True) for c in commands]
+    for process in running:
+        _, error = process.communicate(timeout=100)
+        assert process.returncode == 0, error
+    expected = results(list(range(6)))
+    assert len(expected) == 9
+    for rank in (0, 1):
+        found = json.loads((tmp_path / f"{rank}.json").read_text())
+        # to the last bit, on either process
+        assert found == {"even": expected, "one has none": expected}
