@@ -22,14 +22,14 @@ from movideo.hub.card import model_card
 from movideo.hub.model_folder import ModelFolder, write_model
 from movideo.hub.weight_files import first_line
 from movideo.models import (
+    Backbone,
     FrameDecoder,
     ImageEncoder,
-    SpatioTemporalUNet,
     VideoAutoencoder,
     VideoDecoder,
 )
 from movideo.motion.condition import ConditionTransform, motion_condition
-from movideo.motion.space import CHANNELS, Motion, MotionSpace
+from movideo.motion.space import Motion, MotionSpace
 from movideo.ops import visible_mask
 from movideo.text_to_image import TextToImage
 
@@ -94,10 +94,10 @@ class MoVideoPipeline:
         self,
         autoencoder: VideoAutoencoder,
         image_encoder: ImageEncoder,
-        motion_unet: SpatioTemporalUNet,
+        motion_unet: Backbone,
         motion_scheduler: SchedulerMixin,
         motion_space: MotionSpace,
-        video_unet: SpatioTemporalUNet,
+        video_unet: Backbone,
         video_scheduler: SchedulerMixin,
         decoder: VideoDecoder | None = None,
         condition_transform: ConditionTransform | None = None,
@@ -309,7 +309,7 @@ class MoVideoPipeline:
         bound: dict[str, Any],
         options: dict[str, Any],
     ) -> Motion:
-        place = (*shape, CHANNELS, *self.motion_space.grid)
+        place = (*shape, self.motion_space.channels, *self.motion_space.grid)
         with self._at_work(self.motion_unet) as dtype:
             denoiser = Denoiser(_taking(dtype, self.motion_unet), **bound, condition=None)
             sample = denoiser.sample(self.motion_scheduler, place, **options, progress="motion")

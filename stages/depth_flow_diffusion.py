@@ -15,7 +15,7 @@ from movideo.hub.checkpoint import build
 from movideo.hub.model_folder import starting_point
 from movideo.metrics import DepthError, EndPointError, FlowCosine
 from movideo.motion.labels import label_motion
-from movideo.motion.space import CHANNELS, Motion, MotionSpace
+from movideo.motion.space import Motion, MotionSpace
 from movideo.ops import normalize_flow, resize_flow
 from movideo.visualization.clips import motion_sheet
 from stages.diffusion import DiffusionStage, check_kind
@@ -79,7 +79,7 @@ class DepthFlowDiffusion(DiffusionStage):
             self._go_on_in(space, str(self.init_from))
         elif stage == "fit":
             spread = self.trainer.datamodule.label_statistics(self.motion_space)  # type: ignore[attr-defined]
-            self.motion_space = own(self.motion_space.grid, spread.depth_std, spread.flow_std)
+            self.motion_space = self.motion_space.scaled(spread.depth_std, spread.flow_std)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes back the spread that the weights were trained with.
@@ -110,7 +110,7 @@ class DepthFlowDiffusion(DiffusionStage):
 
     def generate(self, batch: ClipBatch) -> Motion:
         """Motion at the clips' resolution, from their key frames and fps alone."""
-        sample = self.sample(batch, None, CHANNELS, self.motion_space.grid)
+        sample = self.sample(batch, None, self.motion_space.channels, self.motion_space.grid)
         height, width = batch["video"].shape[-2:]
         return self.motion_space.decode(sample, batch["key_index"], (height, width))
 

@@ -26,7 +26,7 @@ from movideo.diffusion import (
 )
 from movideo.errors import UserError
 from movideo.hub.checkpoint import build
-from movideo.models import ImageEncoder, SpatioTemporalUNet
+from movideo.models import Backbone, ImageEncoder
 from stages.base import Stage
 from stages.encodings import key_tokens
 from stages.randomness import training_randomness
@@ -61,7 +61,7 @@ class DiffusionStage(Stage):
 
     def __init__(
         self,
-        unet: SpatioTemporalUNet,
+        unet: Backbone,
         image_encoder: ImageEncoder,
         noise_scheduler: SchedulerMixin,
         weighting: LossWeighting | None = None,

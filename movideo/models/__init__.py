@@ -1,9 +1,8 @@
 """The networks, each importable without the libraries that only the others need.
 
-`SpatioTemporalUNet` and `inflate_unet` (MoVideo Fig. 2), `VideoAutoencoder`, the decoders
-`FrameDecoder`, `TemporalDecoder` and `FlowAugmentedDecoder` (Fig. 4), each a `VideoDecoder`,
-`PatchDiscriminator`, `ImageEncoder` and `PooledImageEncoder`. Names resolve on first use: diffusers
-and open_clip take seconds to import, and the command's help needs neither.
+`Backbone` is what stages 1 and 2 train, `SpatioTemporalUNet` (MoVideo Fig. 2) the paper's. Names
+resolve on first use: diffusers and open_clip take seconds to import, and the command's help needs
+neither.
 """
 
 from importlib import import_module
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from movideo.models.autoencoder import VideoAutoencoder
+    from movideo.models.backbone import Backbone
     from movideo.models.decoder import (
         FlowAugmentedDecoder,
         FrameDecoder,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from movideo.models.unet import SpatioTemporalUNet, inflate_unet
 
 __all__ = [
+    "Backbone",
     "FlowAugmentedDecoder",
     "FrameDecoder",
     "ImageEncoder",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 _MODULES = {
+    "Backbone": "backbone",
     "FlowAugmentedDecoder": "decoder",
     "FrameDecoder": "decoder",
     "ImageEncoder": "image_encoder",

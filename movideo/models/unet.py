@@ -10,14 +10,16 @@ from itertools import islice, zip_longest
 from typing import Any, ClassVar
 
 import torch
-from diffusers import ConfigMixin, ModelMixin, UNet2DConditionModel
+from diffusers import UNet2DConditionModel
 from diffusers.configuration_utils import FrozenDict, register_to_config
 from diffusers.models.embeddings import TimestepEmbedding, Timesteps
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from typing_extensions import override
 
 from movideo.errors import UserError
 from movideo.hub.pretrained import load_diffusers
+from movideo.models.backbone import Backbone
 from movideo.models.temporal import (
     SharedTokens,
     SpatioTemporalLayer,
@@ -45,7 +47,7 @@ UNSUPPORTED = (
 )
 
 
-class SpatioTemporalUNet(ModelMixin, ConfigMixin):
+class SpatioTemporalUNet(Backbone):
     """Diffusion UNet over clips, conditioned on image tokens, fps and the key frame's place.
 
     At the start every added part is neutral: the result is, frame by frame, that of the 2-D
@@ -130,6 +132,7 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         if gradient_checkpointing:
             self.enable_gradient_checkpointing()
 
+    @override
     def forward(
         self,
         sample: Tensor,
@@ -139,19 +142,7 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         key_index: int | Tensor | None = None,
         drop_tokens: Tensor | None = None,
     ) -> Tensor:
-        """Predict noise (or velocity) of a clip.
-
-        Args:
-            sample: `(B, F, C, h, w)`, any F.
-            timestep: diffusion timestep, one for all or `(B,)`.
-            image_tokens: `(B, N, D)` tokens of the key frame; None drops all.
-            fps: `(B,)`, frames per second of each clip.
-            key_index: index of the key frame, one for all or `(B,)`; `F // 2` by default.
-            drop_tokens: `(B,)` bool, True where the tokens give way to the null token.
-
-        Returns:
-            `(B, F, C_out, h, w)`.
-        """
+        """Denoises a clip; dropped tokens give way to the null token."""
         batch, frames = sample.shape[:2]
         context = (
             self._embedding(sample, timestep, fps).repeat_interleave(frames, dim=0),
@@ -164,15 +155,10 @@ class SpatioTemporalUNet(ModelMixin, ConfigMixin):
         out: Tensor = self.conv_out(self.spatial.conv_out(x))
         return out.view(batch, frames, *out.shape[1:])
 
+    @override
     def spatial_parameters(self) -> Iterator[nn.Parameter]:
-        """Parameters of the 2-D network that are in use: the pretrained ones, if any are."""
-        parameters: Iterator[nn.Parameter] = self.spatial.parameters()
+        parameters: Iterator[nn.Parameter] = self.spatial.parameters()  # of the 2-D network
         return parameters
-
-    def new_parameters(self) -> Iterator[nn.Parameter]:
-        """All other parameters: temporal layers, fps, tokens, added channels."""
-        named = self.named_parameters()
-        return (parameter for name, parameter in named if not name.startswith("spatial."))
 
     def _embedding(self, sample: Tensor, timestep: int | Tensor, fps: Tensor) -> Tensor:
         unet = self.spatial

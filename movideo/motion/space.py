@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar, Self
 
 import torch
 from diffusers.configuration_utils import register_to_config
@@ -10,8 +11,6 @@ from torch import Tensor
 
 from movideo.hub.config_part import ConfigPart
 from movideo.ops import estimate_flow_scale, normalize_depth, normalize_flow, resize, resize_flow
-
-CHANNELS = 5  # depth, flow_i2v (dx, dy), flow_v2i (dx, dy)
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,12 @@ class MotionSpace(ConfigPart):
         grid: `(h, w)` of the motion grid.
         depth_std: standard deviation of normalised depth over the training labels.
         flow_std: standard deviation of normalised flow over the training labels.
+
+    Attributes:
+        channels: of `encode`'s result.
     """
+
+    channels: ClassVar[int] = 5  # depth, flow_i2v (dx, dy), flow_v2i (dx, dy)
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
@@ -48,6 +52,12 @@ class MotionSpace(ConfigPart):
         self.grid = (int(grid[0]), int(grid[1]))
         self.depth_std = depth_std
         self.flow_std = flow_std
+
+    def scaled(self, depth_std: float, flow_std: float) -> Self:
+        """The same space for labels with these standard deviations."""
+        spread = {"depth_std": depth_std, "flow_std": flow_std}
+        space: Self = type(self).from_config({**self.config, **spread})
+        return space
 
     def encode(self, depth: Tensor, flow_i2v: Tensor, flow_v2i: Tensor) -> Tensor:
         """Labels to the target of stage 1.

@@ -19,10 +19,10 @@ from movideo.motion import (
 )
 from movideo.motion.space import Motion
 from movideo.ops import visible_mask
-from movideo.pipeline import MoVideoOutput
 from movideo.scenes.render import render_scene
 from movideo.video.read import probe
 from movideo.video.write import write_mp4
+from movideo.visualization.clips import write_motion_videos
 from tests.video.files import write_numbered
 
 
@@ -41,10 +41,8 @@ def scene():
 
 @pytest.fixture
 def saved(scene, tmp_path):
-    motion = exact_motion(scene)
-    visible = visible_mask(motion.flow_i2v, motion.flow_v2i)
-    result = MoVideoOutput(scene.video[None], *vars(motion).values(), visible)
-    save_motion(tmp_path / "m.safetensors", result, fps=4)
+    save_motion(tmp_path / "m.safetensors", exact_motion(scene))
+    write_motion_videos(tmp_path / "m.safetensors", exact_motion(scene), fps=4)
     return tmp_path / "m.safetensors"
 
 
