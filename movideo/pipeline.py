@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from movideo.errors import UserError
 from movideo.hub.assembly import assemble
 from movideo.hub.card import model_card
 from movideo.hub.model_folder import ModelFolder, write_model
+from movideo.hub.trust import trusting
 from movideo.hub.weight_files import first_line
 from movideo.models import (
     Backbone,
@@ -384,6 +385,7 @@ class MoVideoPipeline:
         place: str | Path,
         revision: str | None = None,
         text_to_image: str | TextToImage | None = None,
+        trust: Iterable[str] = (),
     ) -> MoVideoPipeline:
         """Reads what `save_pretrained` wrote.
 
@@ -393,12 +395,14 @@ class MoVideoPipeline:
             revision: branch, tag or commit on the hub.
             text_to_image: draws the key frames of prompts: itself, or the hub id or folder of a
                 text-to-image pipeline of diffusers.
+            trust: packages whose classes the model may name (see `movideo.hub.trust`).
 
         Raises:
             UserError: it is missing or no such model.
         """
         model = ModelFolder(place, revision)
-        pipeline = cls(**model.load_all(cls.COMPONENTS))
+        with trusting(trust):
+            pipeline = cls(**model.load_all(cls.COMPONENTS))
         pipeline.card = model.card()
         if isinstance(text_to_image, str):
             text_to_image = TextToImage(text_to_image)

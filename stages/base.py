@@ -21,6 +21,7 @@ from movideo.errors import UserError
 from movideo.hub.checkpoint import (
     FORMAT_VERSION,
     check,
+    check_buildable,
     check_same,
     describe,
     load_strictly,
@@ -42,6 +43,8 @@ class Stage(L.LightningModule):
     `components` what inference needs.
 
     Attributes:
+        model_role: what the stage does in a model, and its subclasses as well: `motion`, `video` or
+            `decoder` (see `movideo.hub.model_folder.PARTS`); None for what no model knows.
         encoders: names of the parts through which alone training sees the video. While they are
             frozen, a data module may give what they make of it instead.
 
@@ -56,6 +59,7 @@ class Stage(L.LightningModule):
             here, or to predict something else, and adapt.
     """
 
+    model_role: ClassVar[str | None] = None
     encoders: ClassVar[tuple[str, ...]] = ()
 
     def __init__(
@@ -82,6 +86,11 @@ class Stage(L.LightningModule):
         self.register_load_state_dict_post_hook(_ignore_frozen)  # type: ignore[no-untyped-call]
 
     # -------------------------------------------------------------------------------------- parts
+
+    @classmethod
+    def role(cls) -> str:
+        """The stages whose checkpoints this one goes on from say the same."""
+        return cls.model_role or cls.__name__
 
     def components(self) -> dict[str, object]:
         """The parts that inference needs, by attribute name."""
@@ -112,14 +121,17 @@ class Stage(L.LightningModule):
         """Starts from another run's weights, once, and refuses to learn over random frozen parts.
 
         Raises:
-            UserError: a frozen part is random, or `init_from` or the data's encodings do not fit.
+            UserError: a frozen part is random, `init_from` or the data's encodings do not fit, or a
+                part could not be built again from a checkpoint.
         """
         if self.init_from is not None and not self._is_started:
-            checkpoint = starting_point(self.init_from, type(self).__name__)
+            checkpoint = starting_point(self.init_from, self.role())
             if not self.allow_other_parts:
                 self.check_parts(checkpoint.components, self.init_from)
             load_strictly(self, self._filled_up(checkpoint.weights()), self.init_from)
         self._is_started = True
+        for part in self.components().values() if stage == "fit" else ():
+            check_buildable(part)
         for name in self._frozen if stage == "fit" and not self.allow_random else ():
             part = getattr(self, name)
             if isinstance(part, PretrainedModule) and part.is_random:
@@ -235,7 +247,7 @@ class Stage(L.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds what the parts can be built from again (see `movideo.hub.checkpoint`)."""
         checkpoint["format_version"] = FORMAT_VERSION
-        checkpoint["stage"] = type(self).__name__
+        checkpoint["stage"], checkpoint["role"] = type(self).__name__, self.role()
         with self.averaged_weights():  # the hash is that of the weights to go on with
             checkpoint["components"] = {
                 name: describe(part, frozen=name in self._frozen)
@@ -252,7 +264,7 @@ class Stage(L.LightningModule):
                 its weights do not fit.
         """
         path = str(self.trainer.ckpt_path)
-        check(checkpoint, path, type(self).__name__)
+        check(checkpoint, path, self.role())
         self._resumed_at = checkpoint["global_step"]
         self.check_parts(checkpoint["components"], path)
         load_strictly(self, checkpoint["state_dict"], path)  # Lightning's own would not explain

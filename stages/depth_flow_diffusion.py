@@ -11,7 +11,7 @@ from torchmetrics import MeanMetric, MetricCollection
 
 from movideo.clips.batch import ClipBatch
 from movideo.errors import UserError
-from movideo.hub.checkpoint import build
+from movideo.hub.checkpoint import build, class_path
 from movideo.hub.model_folder import starting_point
 from movideo.metrics import DepthError, EndPointError, FlowCosine
 from movideo.motion.labels import label_motion
@@ -32,6 +32,8 @@ class DepthFlowDiffusion(DiffusionStage):
             does.
         kwargs: see `DiffusionStage`.
     """
+
+    model_role = "motion"
 
     def __init__(
         self,
@@ -74,9 +76,9 @@ class DepthFlowDiffusion(DiffusionStage):
         """
         super().setup(stage)
         own = type(self.motion_space)
-        start = self.init_from and starting_point(self.init_from, type(self).__name__)
-        if start and isinstance(space := start.component("motion_space"), own):
-            self._go_on_in(space, str(self.init_from))
+        start = self.init_from and starting_point(self.init_from, self.role())
+        if start and start.class_path("motion_space") == class_path(own):
+            self._go_on_in(start.component("motion_space", own), str(self.init_from))
         elif stage == "fit":
             spread = self.trainer.datamodule.label_statistics(self.motion_space)  # type: ignore[attr-defined]
             self.motion_space = self.motion_space.scaled(spread.depth_std, spread.flow_std)
@@ -88,7 +90,7 @@ class DepthFlowDiffusion(DiffusionStage):
             UserError: as in `Stage`; or they were trained on another grid.
         """
         super().on_load_checkpoint(checkpoint)
-        space = build(checkpoint["components"]["motion_space"])
+        space = build(checkpoint["components"]["motion_space"], chosen=type(self.motion_space))
         self._go_on_in(space, str(self.trainer.ckpt_path))
 
     def _go_on_in(self, space: MotionSpace, where: str) -> None:

@@ -25,7 +25,7 @@ from movideo.diffusion import (
     sample_generator,
 )
 from movideo.errors import UserError
-from movideo.hub.checkpoint import build
+from movideo.hub.checkpoint import build, class_path, current_path
 from movideo.models import Backbone, ImageEncoder
 from stages.base import Stage
 from stages.encodings import key_tokens
@@ -94,7 +94,7 @@ class DiffusionStage(Stage):
     def check_parts(self, described: dict[str, Any], where: str) -> None:
         """As of every stage; the weights must also know this noise, and predict the same of it."""
         super().check_parts(described, where)
-        learnt = build(described["noise_scheduler"])
+        learnt = build(described["noise_scheduler"], chosen=type(self.noise_scheduler))
         for name in differing_noise(self.noise_scheduler, learnt):
             there, here = (s.config.get(name) for s in (learnt, self.noise_scheduler))
             raise UserError(
@@ -206,7 +206,7 @@ def check_kind(part: object, described: dict[str, Any], where: str) -> None:
     Raises:
         UserError: the classes differ.
     """
-    own, learnt = type(part).__name__, described["class_path"].rpartition(".")[2]
+    own, learnt = class_path(type(part)), current_path(described["class_path"])
     if own != learnt:
         raise UserError(
             f"{where}: {own}, but the weights were trained with {learnt}; set that, or start with "

@@ -59,6 +59,8 @@ class FlowDecoderGAN(AdversarialStage):
         allow_other_parts: see `Stage`.
     """
 
+    model_role = "decoder"
+
     def __init__(
         self,
         autoencoder: VideoAutoencoder,

@@ -40,6 +40,7 @@ class LatentAutoencoder(Stage):
         seed: of the posterior's noise in training.
     """
 
+    model_role = "autoencoder"
     latent_variance: Tensor
 
     def __init__(

@@ -45,6 +45,7 @@ class LatentVideoDiffusion(DiffusionStage):
         kwargs: see `DiffusionStage`.
     """
 
+    model_role = "video"
     encoders = ("image_encoder", "autoencoder")
 
     def __init__(

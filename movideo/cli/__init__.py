@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from importlib import import_module
 
 from movideo.cli.configs import OPTIONS, shipped_configs, with_config_paths
@@ -32,7 +33,7 @@ def main(args: Sequence[str] | None = None) -> None:
     """Runs the command; a mistake of the user ends it with one line on stderr and status 2."""
     arguments = list(sys.argv[1:] if args is None else args)
     try:
-        _run(arguments)
+        copy_context().run(_run, arguments)  # what a command trusts ends with it
     except UserError as error:
         _fail(_one_line(str(error)))
     except OSError as error:

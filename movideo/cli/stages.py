@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 import warnings
+from importlib import import_module
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -28,7 +29,9 @@ from movideo.evaluation.page import write_page
 from movideo.evaluation.provenance import Run
 from movideo.hub.checkpoint import Checkpoint
 from movideo.hub.model_folder import starting_point
+from movideo.hub.trust import trust
 from movideo.storage.atomic import whole_file
+from stages.base import Stage
 from stages.checkpoints import WholeCheckpointIO
 from stages.guards import NonFiniteGuard, StallGuard
 
@@ -62,6 +65,12 @@ class MovideoCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Adds the guards, which no list of callbacks replaces, and a default data module."""
+        parser.add_argument(
+            "--trust",
+            type=str | list[str],
+            default=[],
+            help="Packages whose classes checkpoints and models may name.",
+        )
         parser.add_lightning_class_args(NonFiniteGuard, "non_finite")
         parser.add_lightning_class_args(StallGuard, "stall")
         if self.subclass_mode_data:
@@ -76,24 +85,27 @@ class MovideoCLI(LightningCLI):
         """
         super().parse_arguments(parser, args)
         config = self.config[self.config["subcommand"]]
+        trust([config["trust"]] if isinstance(config["trust"], str) else config["trust"])
         if config.get("ckpt_path") == AUTO:
             if self.config["subcommand"] != "fit":
                 raise UserError("ckpt_path: auto is for fit; name the checkpoint")
             resolve_auto(config)
-        stage = config["model"]["class_path"].rpartition(".")[2]
+        module, _, name = config["model"]["class_path"].rpartition(".")
+        kind = getattr(import_module(module), name)  # parsing has imported it
+        role = kind.role() if issubclass(kind, Stage) else name
         parts = config["model"].get("init_args", {})
         started_from = parts.get("init_from")
         trained = config.get("ckpt_path") or started_from
         measured = self.config["subcommand"] in ("validate", "test")
-        if measured and not trained and any(name in parts for name in TRAINED):
+        if measured and not trained and any(part in parts for part in TRAINED):
             raise UserError(
-                f"{stage}: its network would be untrained; pass --ckpt_path with a checkpoint of it"
+                f"{name}: its network would be untrained; pass --ckpt_path with a checkpoint of it"
             )
         if started_from is not None:
-            starting_point(started_from, stage)
+            starting_point(started_from, role)
         resumed_from = config.get("ckpt_path")
         if resumed_from is not None and resumed_from not in KEYWORDS:
-            Checkpoint.read(resumed_from, stage)
+            Checkpoint.read(resumed_from, role)
 
     def _parse_ckpt_path(self) -> None:
         """Takes no settings from a checkpoint: Lightning would let it name classes to be built."""

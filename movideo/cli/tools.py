@@ -14,6 +14,7 @@ from movideo.errors import UserError
 from movideo.hub.assembly import write_share
 from movideo.hub.model_folder import is_checkpoint
 from movideo.hub.pretrained import EMBEDDED
+from movideo.hub.trust import trust as trust_packages
 from movideo.motion import ClipShape, parse_motion
 from movideo.motion import save_motion as write_motion
 from movideo.pipeline import MoVideoPipeline
@@ -43,7 +44,7 @@ def scenes(
     print(f"{clips} clips in {out}, labels in {Path(out) / 'labels'}")
 
 
-def export(out: str, checkpoints: list[str]) -> None:
+def export(out: str, checkpoints: list[str], trust: str | list[str] | None = None) -> None:
     """Puts stage checkpoints together into one model folder for `movideo generate`.
 
     Args:
@@ -51,7 +52,9 @@ def export(out: str, checkpoints: list[str]) -> None:
         checkpoints: the .ckpt files of stages 1 and 2, and of stage 3 to decode with it, in any
             order; a model folder among them gives the stages that no file does. One alone gives its
             stage's share of a model, for another run of that stage to start from.
+        trust: packages whose classes the checkpoints may name.
     """
+    _trust(trust)
     if not checkpoints:
         raise UserError("--checkpoints []: give one or more")
     if len(checkpoints) == 1 and is_checkpoint(checkpoints[0]):
@@ -82,6 +85,7 @@ def generate(
     device: str = "auto",
     dtype: DType = "float32",
     offload: bool = False,
+    trust: str | list[str] | None = None,
 ) -> None:
     """Makes a video from an image or a prompt.
 
@@ -109,7 +113,9 @@ def generate(
         device: cpu, cuda, or auto.
         dtype: of the networks; the smaller ones halve their memory, and are slow on a CPU.
         offload: keep the networks in main memory, each on the device only while it computes.
+        trust: packages whose classes the model may name.
     """
+    _trust(trust)
     _check_suffix("out", out, ".mp4", ".gif")
     _check_suffix("sheet", sheet, ".png")
     _check_suffix("save_motion", save_motion, ".safetensors")
@@ -158,6 +164,10 @@ def generate(
     if sheet is not None:
         write_image(sheet, result_sheet(key_frame, result.video, result.motion))
     print(f"video in {out}")
+
+
+def _trust(packages: str | list[str] | None) -> None:
+    trust_packages([packages] if isinstance(packages, str) else packages or ())
 
 
 def _key_frame(

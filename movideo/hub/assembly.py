@@ -13,8 +13,7 @@ from movideo.hub.card import Training, model_card, read_training
 from movideo.hub.checkpoint import Checkpoint
 from movideo.hub.model_folder import OPTIONAL, PARTS, ModelFolder, is_checkpoint, write_model
 
-NEEDED = ("DepthFlowDiffusion", "LatentVideoDiffusion")
-DECODER = "FlowDecoderGAN"
+NEEDED = ("motion", "video")
 
 
 def assemble(checkpoints: Sequence[str | Path]) -> tuple[dict[str, Any], list[Training]]:
@@ -36,11 +35,11 @@ def assemble(checkpoints: Sequence[str | Path]) -> tuple[dict[str, Any], list[Tr
     for role in NEEDED:
         if role not in stages:
             raise UserError(
-                f"checkpoints: none of {role} among {', '.join(map(str, checkpoints))}; "
+                f"checkpoints: none of a {role} stage among {', '.join(map(str, checkpoints))}; "
                 "add its .ckpt file"
             )
     motion, video = (stages[role] for role in NEEDED)
-    decoder = stages.get(DECODER)
+    decoder = stages.get("decoder")
     _check_same(motion, video, "image_encoder")
     _check_grid(motion, video)
     _check_space(motion, video)
@@ -63,7 +62,7 @@ def write_share(place: str | Path, folder: str | Path) -> None:
         UserError: the checkpoint cannot be used.
     """
     checkpoint = Checkpoint.read(place)
-    if checkpoint.stage in PARTS:
+    if checkpoint.role in PARTS:
         parts = _share(checkpoint)
         about = {"_class_name": checkpoint.stage, "_movideo_version": movideo.__version__}
         write_model(folder, about, parts, model_card(parts, [read_training(checkpoint)]))
@@ -79,7 +78,7 @@ def _share(checkpoint: Checkpoint) -> dict[str, Any]:
     """The parts that a stage gives a model, by what they are called there."""
     return {
         name: checkpoint.component(own)
-        for own, name in PARTS[checkpoint.stage].items()
+        for own, name in PARTS[checkpoint.role].items()
         if own in checkpoint.components or name not in OPTIONAL
     }
 
@@ -88,21 +87,21 @@ def _read_stages(places: Sequence[str | Path]) -> dict[str, Checkpoint]:
     stages: dict[str, Checkpoint] = {}
     for path in filter(is_checkpoint, places):
         checkpoint = Checkpoint.read(path)
-        if checkpoint.stage not in PARTS:
+        if checkpoint.role not in PARTS:
             raise UserError(
                 f"{path}: of {checkpoint.stage}, which goes into no model; export it alone and "
                 "train stages 2 and 3 with it: --model.autoencoder.pretrained"
             )
-        if checkpoint.stage in stages:
+        if checkpoint.role in stages:
             raise UserError(
-                f"{path}: a second checkpoint of {checkpoint.stage}; give one of each stage"
+                f"{path}: a second checkpoint of a {checkpoint.role} stage; give one of each"
             )
-        stages[checkpoint.stage] = checkpoint
+        stages[checkpoint.role] = checkpoint
     for place in filterfalse(is_checkpoint, places):
         model = ModelFolder(place)
-        for stage in model.stages():
-            if stage not in stages:
-                stages[stage] = model.checkpoint(stage)
+        for role in model.roles():
+            if role not in stages:
+                stages[role] = model.checkpoint(role)
     return stages
 
 
@@ -118,10 +117,7 @@ def _check_grid(motion: Checkpoint, user: Checkpoint) -> None:
 
 
 def _check_space(motion: Checkpoint, video: Checkpoint) -> None:
-    made, known = (
-        stage.components["motion_space"]["class_path"].rpartition(".")[2]
-        for stage in (motion, video)
-    )
+    made, known = (stage.class_path("motion_space") for stage in (motion, video))
     if made != known:
         raise UserError(
             f"{video.path}: trained for motion of a {known}, but {motion.path} makes that of a "

@@ -28,15 +28,15 @@ from movideo.storage.paths import check_links
 INDEX = "model_index.json"
 CARD = "README.md"
 OPEN_CLIP = "open_clip_config.json"
-# What a stage's checkpoint calls its parts, and what a model does.
+# What a stage of each role gives a model: its attributes, and what a model calls them.
 PARTS = {
-    "DepthFlowDiffusion": {
+    "motion": {
         "unet": "motion_unet",
         "noise_scheduler": "motion_scheduler",
         "motion_space": "motion_space",
         "image_encoder": "image_encoder",
     },
-    "LatentVideoDiffusion": {
+    "video": {
         "unet": "video_unet",
         "noise_scheduler": "video_scheduler",
         "motion_space": "motion_space",
@@ -44,7 +44,7 @@ PARTS = {
         "autoencoder": "autoencoder",
         "condition_transform": "condition_transform",
     },
-    "FlowDecoderGAN": {
+    "decoder": {
         "decoder": "decoder",
         "motion_space": "motion_space",
         "autoencoder": "autoencoder",
@@ -142,26 +142,29 @@ class ModelFolder:
         path = self.folder / CARD
         return path.read_text("utf-8") if path.is_file() else None
 
-    def stages(self) -> list[str]:
-        """The stages whose share is here."""
+    def roles(self) -> list[str]:
+        """The roles whose share is here."""
         there = {*self.index, *OPTIONAL}
-        return [stage for stage, parts in PARTS.items() if set(parts.values()) <= there]
+        return [role for role, parts in PARTS.items() if set(parts.values()) <= there]
 
-    def checkpoint(self, stage: str) -> Checkpoint:
+    def checkpoint(self, role: str) -> Checkpoint:
         """A stage's share of the model, as if it came from a checkpoint of that stage.
 
         Raises:
-            UserError: the stage has no share in a model, or a part cannot be loaded.
+            UserError: such a stage has no share in a model, or a part cannot be loaded.
         """
-        if stage not in PARTS:
-            raise UserError(f"{self.folder}: a model has no weights of {stage}; give a .ckpt file")
-        names = PARTS[stage]
+        if role not in PARTS:
+            raise UserError(
+                f"{self.folder}: a model has no weights of stages of role {role}; give a .ckpt file"
+            )
+        names = PARTS[role]
         loaded = self.load_all(names.values())
         parts = {own: loaded[name] for own, name in names.items() if name in loaded}
         trained = {own: part for own, part in parts.items() if own in TRAINED}
         return Checkpoint(
             path=self.folder,
-            stage=stage,
+            stage=role,
+            role=role,
             components={n: describe(part, frozen=n not in trained) for n, part in parts.items()},
             state={
                 f"{own}.{key}": value
@@ -178,19 +181,19 @@ def is_checkpoint(place: str | Path) -> bool:
     return Path(place).is_file() or Path(place).suffix == ".ckpt"
 
 
-def starting_point(place: str | Path, stage: str) -> Checkpoint:
+def starting_point(place: str | Path, role: str) -> Checkpoint:
     """The weights of a stage, for another run to start from or to use.
 
     Args:
-        place: a checkpoint of that stage, or a model: see `ModelFolder`.
-        stage: the LightningModule's class name.
+        place: a checkpoint of a stage of that role, or a model: see `ModelFolder`.
+        role: `motion`, `video`, `decoder`, or what a stage of somebody else's says.
 
     Raises:
-        UserError: it is none of these, or of another stage.
+        UserError: it is none of these, or of another role.
     """
     if is_checkpoint(place):
-        return Checkpoint.read(place, stage)
-    return ModelFolder(place).checkpoint(stage)
+        return Checkpoint.read(place, role)
+    return ModelFolder(place).checkpoint(role)
 
 
 def _find(place: str | Path, revision: str | None) -> Path:

@@ -17,18 +17,24 @@ ENTRY_POINTS = "movideo.parts"
 _trusted: ContextVar[frozenset[str]] = ContextVar("trusted", default=frozenset())
 
 
-@contextmanager
-def trusting(packages: Iterable[str]) -> Iterator[None]:
-    """Within it classes of these packages are built where a file names them.
+def trust(packages: Iterable[str]) -> None:
+    """From now on, in this thread, classes of these packages are built where a file names them.
 
     Args:
         packages: top-level names, such as `user_ext`.
     """
-    token = _trusted.set(_trusted.get() | frozenset(packages))
+    _trusted.set(_trusted.get() | frozenset(packages))
+
+
+@contextmanager
+def trusting(packages: Iterable[str]) -> Iterator[None]:
+    """The same, but only within a `with` block."""
+    before = _trusted.get()
+    trust(packages)
     try:
         yield
     finally:
-        _trusted.reset(token)
+        _trusted.set(before)
 
 
 def is_trusted(module: str, name: str) -> bool:

@@ -293,7 +293,7 @@ def load_decoder(place: str | Path, autoencoder: VideoAutoencoder) -> VideoDecod
     Raises:
         UserError: it is neither, or decodes other latents.
     """
-    checkpoint = starting_point(place, "FlowDecoderGAN")
+    checkpoint = starting_point(place, "decoder")
     check_same(autoencoder, checkpoint.components["autoencoder"], place)
     decoder: VideoDecoder = checkpoint.component("decoder")
     return decoder

@@ -55,8 +55,9 @@ class MotionSpace(ConfigPart):
 
     def scaled(self, depth_std: float, flow_std: float) -> Self:
         """The same space for labels with these standard deviations."""
-        spread = {"depth_std": depth_std, "flow_std": flow_std}
-        space: Self = type(self).from_config({**self.config, **spread})
+        arguments = {k: v for k, v in self.config.items() if not k.startswith("_")}
+        arguments |= {"depth_std": depth_std, "flow_std": flow_std}
+        space: Self = type(self)(**arguments)
         return space
 
     def encode(self, depth: Tensor, flow_i2v: Tensor, flow_v2i: Tensor) -> Tensor:

@@ -82,7 +82,7 @@ def test_classes_of_others_are_not_loaded(class_path):
     [
         ({"state_dict": {}}, "not a checkpoint of movideo"),
         ({"format_version": FORMAT_VERSION + 1}, f"reads {FORMAT_VERSION}"),
-        ({"format_version": FORMAT_VERSION, "stage": "Other"}, "of Other, not of Stage"),
+        ({"format_version": FORMAT_VERSION, "stage": "Other"}, "of Other, not of a Stage stage"),
     ],
 )
 def test_foreign_checkpoints_are_refused(tmp_path, content, message):

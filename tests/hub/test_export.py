@@ -217,7 +217,7 @@ def test_what_goes_into_no_model_is_refused(made, tmp_path):
 
 def test_missing_and_doubled_stages_are_named(made):
     *_, (motion, video) = made
-    with pytest.raises(UserError, match=r"none of LatentVideoDiffusion among .*motion\.ckpt"):
+    with pytest.raises(UserError, match=r"none of a video stage among .*motion\.ckpt"):
         from_checkpoints([motion])
     with pytest.raises(UserError, match=r"video\.ckpt: a second checkpoint"):
         from_checkpoints([motion, video, video])
@@ -300,8 +300,10 @@ def test_a_decoder_of_another_kind_does_not_fit(made, tmp_path):
 
 
 def test_a_model_holds_no_weights_of_stage_0(exported):
-    with pytest.raises(UserError, match=r"model: a model has no weights of LatentAutoencoder"):
-        starting_point(exported, "LatentAutoencoder")
+    with pytest.raises(
+        UserError, match=r"model: a model has no weights of stages of role autoencoder"
+    ):
+        starting_point(exported, "autoencoder")
 
 
 @torch.no_grad()
@@ -314,13 +316,13 @@ def test_the_embedded_model_makes_a_video_and_starts_stages_1_to_3():
     assert result.video.shape == (1, 3, 3, 64, 64)
     assert result.video.isfinite().all()
     networks = {
-        "DepthFlowDiffusion": ("unet", pipeline.motion_unet),
-        "LatentVideoDiffusion": ("unet", pipeline.video_unet),
-        "FlowDecoderGAN": ("decoder", pipeline.decoder),
+        "motion": ("unet", pipeline.motion_unet),
+        "video": ("unet", pipeline.video_unet),
+        "decoder": ("decoder", pipeline.decoder),
     }
     assert isinstance(pipeline.decoder, FlowAugmentedDecoder)
-    for stage, (own, network) in networks.items():
-        start = starting_point("embedded", stage)
+    for role, (own, network) in networks.items():
+        start = starting_point("embedded", role)
         for name, value in network.state_dict().items():
             assert torch.equal(start.weights()[f"{own}.{name}"], value), name
         for part in ("image_encoder", "autoencoder"):
@@ -354,13 +356,13 @@ def test_one_checkpoint_gives_its_stages_share(made, stage, tmp_path):
     _, motion, video, paths = made
     export(str(tmp_path / "share"), [paths[stage]])
     trained = (motion, video)[stage]
-    start = starting_point(tmp_path / "share", type(trained).__name__)
+    start = starting_point(tmp_path / "share", trained.role())
     for name, value in trained.average.tensors.items():
         assert torch.equal(start.weights()[name], value)
     with pytest.raises(UserError, match="names no"):
         MoVideoPipeline.from_pretrained(tmp_path / "share")
     with pytest.raises(UserError, match="names no"):
-        starting_point(tmp_path / "share", ("LatentVideoDiffusion", "DepthFlowDiffusion")[stage])
+        starting_point(tmp_path / "share", ("video", "motion")[stage])
     if stage == 0:
         export(str(tmp_path / "model"), [tmp_path / "share", paths[1]])
         loaded = MoVideoPipeline.from_pretrained(tmp_path / "model")

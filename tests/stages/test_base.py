@@ -227,7 +227,7 @@ def test_samples_under_autocast_are_as_fine_as_elsewhere(trained):
 def test_another_stages_checkpoint_is_named(trained, tmp_path, way):
     path = str(trained[3])
     other = DepthFlowDiffusion(**motion_parts(init_from=path if way == "init_from" else None))
-    with pytest.raises(UserError, match=f"{path}.*LatentVideoDiffusion, not of DepthFlowDiffusion"):
+    with pytest.raises(UserError, match=f"{path}.*LatentVideoDiffusion, not of a motion stage"):
         trainer(tmp_path, 4).fit(
             other, datamodule=ClipData(), ckpt_path=path if way == "ckpt_path" else None
         )

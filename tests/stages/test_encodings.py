@@ -30,7 +30,7 @@ def stage_of(kind):
     """The embedded model, about to train on."""
     parts = {"autoencoder": VideoAutoencoder()} if kind is LatentVideoDiffusion else {}
     return kind(
-        unet=starting_point("embedded", kind.__name__).component("unet"),
+        unet=starting_point("embedded", kind.role()).component("unet"),
         image_encoder=ImageEncoder(),
         noise_scheduler=ModelFolder("embedded").load("motion_scheduler"),  # stage 2's is the same
         init_from="embedded",
