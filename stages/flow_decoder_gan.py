@@ -38,6 +38,7 @@ class FlowDecoderGAN(AdversarialStage):
         perceptual_3d: the perceptual term of video; None for none.
         adversarial_2d: the GAN term that judges frames; None for none.
         adversarial_3d: the GAN term that judges video; None for none.
+        losses: further terms, by name.
         perceptual_score: what tests measure with; random features of its own by default.
         motion_grid: `(h, w)` of stage 1: its motion is as coarse as that. `export` refuses another.
         coarse_motion: probability that a clip is decoded along motion passed through the motion
@@ -70,6 +71,7 @@ class FlowDecoderGAN(AdversarialStage):
         perceptual_3d: VideoLoss | None = None,
         adversarial_2d: AdversarialLoss | None = None,
         adversarial_3d: AdversarialLoss | None = None,
+        losses: dict[str, VideoLoss] | None = None,
         perceptual_score: FramePerceptualLoss | None = None,
         motion_grid: tuple[int, int] = (32, 32),
         coarse_motion: float = 0.5,
@@ -91,6 +93,7 @@ class FlowDecoderGAN(AdversarialStage):
             "l1": l1 or L1Loss(),
             "perceptual_2d": perceptual_2d,
             "perceptual_3d": perceptual_3d,
+            **(losses or {}),
         }
         adversarial = {"2d": adversarial_2d, "3d": adversarial_3d}
         super().__init__(

@@ -172,7 +172,7 @@ def test_models_and_checkpoints_of_earlier_versions_are_shown_everything(made, t
         assert type(again.condition_transform) is ConditionTransform
     assert "warped latent" in noticed(MoVideoPipeline.from_pretrained(tmp_path / "model"))
     go_on(made.stage(LatentVideoDiffusion), tmp_path / "old.ckpt")
-    with pytest.raises(UserError, match="NoMask, but the weights were trained with .*Condition"):
+    with pytest.raises(UserError, match=r"NoMask, but the weights were trained with .*Condition"):
         go_on(made.stage(LatentVideoDiffusion, condition_transform=NoMask()), tmp_path / "old.ckpt")
 
 

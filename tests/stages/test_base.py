@@ -76,7 +76,7 @@ def test_checkpoint_holds_what_parts_are_built_from_and_no_frozen_weights(traine
 
 def test_component_has_the_averaged_weights(trained):
     stage, _, _, path = trained
-    unet = Checkpoint.read(path, "LatentVideoDiffusion").component("unet")
+    unet = Checkpoint.read(path, "video").component("unet")
     raw = dict(stage.unet.named_parameters())
     for name, value in unet.named_parameters():
         assert torch.equal(value, stage.average.tensors[f"unet.{name}"])
