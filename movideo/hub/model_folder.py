@@ -226,6 +226,10 @@ def _load_model(kind: Any, folder: Path) -> Any:
             low_cpu_mem_usage=False,  # the other way of loading needs accelerate
             output_loading_info=True,
         )
+    for tensor in (*model.parameters(), *model.buffers()):
+        # Out of the file's mapping, where it lies on any byte: the last digits of a matrix product
+        # depend on that, and a model shall give what the checkpoint gave it was exported from.
+        tensor.data = tensor.data.clone()
     # diffusers would leave what is missing random, with a warning.
     for trouble in ("missing", "unexpected"):
         if info[f"{trouble}_keys"]:
