@@ -7,10 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import cache
 
-from tqdm import tqdm
-
 from movideo.clips.clip import Clip, ClipSettings
 from movideo.errors import UserError, VideoError
+from movideo.progress import Progress
 from movideo.storage.digest import digest
 from movideo.video.read import read_pixels
 
@@ -47,7 +46,7 @@ def shape_clips(
     """
     shapes = [(settings.num_frames, *settings.size), *buckets]
     aspect = cache(_aspect)  # of a video with many clips: once
-    bar = tqdm(clips, desc="reading aspects", unit="clip", delay=2)
+    bar = Progress(clips, desc="reading aspects", unit="clip")
     return [_shaped(clip, _choose(shapes, aspect(clip.video), clip.key), settings) for clip in bar]
 
 

@@ -30,10 +30,12 @@ from movideo.evaluation.provenance import Run
 from movideo.hub.checkpoint import Checkpoint
 from movideo.hub.model_folder import starting_point
 from movideo.hub.trust import trust
+from movideo.progress import on_terminal
 from movideo.storage.atomic import whole_file
 from stages.base import Stage
 from stages.checkpoints import WholeCheckpointIO
 from stages.guards import NonFiniteGuard, StallGuard
+from stages.progress_log import ProgressLog
 
 # What Lightning's `--ckpt_path` may be besides a file; `auto` is ours.
 KEYWORDS = ("last", "best", "hpc", "registry")
@@ -73,6 +75,7 @@ class MovideoCLI(LightningCLI):
         )
         parser.add_lightning_class_args(NonFiniteGuard, "non_finite")
         parser.add_lightning_class_args(StallGuard, "stall")
+        parser.add_lightning_class_args(ProgressLog, "progress_log")
         if self.subclass_mode_data:
             kind = VideoClipDataModule
             parser.set_defaults({"data": {"class_path": f"{kind.__module__}.{kind.__name__}"}})
@@ -91,6 +94,8 @@ class MovideoCLI(LightningCLI):
                 raise UserError("ckpt_path: auto is for fit; name the checkpoint")
             resolve_auto(config)
         module, _, name = config["model"]["class_path"].rpartition(".")
+        if config["trainer"]["enable_progress_bar"] is None and not on_terminal():
+            config["trainer"]["enable_progress_bar"] = False  # the lines of `ProgressLog` instead
         kind = getattr(import_module(module), name)  # parsing has imported it
         role = kind.role() if issubclass(kind, Stage) else name
         parts = config["model"].get("init_args", {})

@@ -9,11 +9,11 @@ import torch
 from diffusers import SchedulerMixin
 from diffusers.utils.torch_utils import randn_tensor
 from torch import Tensor
-from tqdm import tqdm
 
 from movideo.diffusion.loss import Prediction
 from movideo.diffusion.schedule import check_scheduler, num_train_timesteps
 from movideo.errors import UserError
+from movideo.progress import Progress
 
 Generators = torch.Generator | list[torch.Generator]
 
@@ -57,7 +57,7 @@ def sample(
     noise = randn_tensor(tuple(shape), generator, torch.device("cpu"), torch.float32)
     state = noise.to(device) * solver.init_noise_sigma
     options = _step_options(solver.step, generator)
-    bar = tqdm(solver.timesteps, desc=progress, delay=2, disable=progress is None, leave=False)
+    bar = Progress(solver.timesteps, desc=progress, disable=progress is None, leave=False)
     for timestep in bar:
         noisy = solver.scale_model_input(state, timestep).to(dtype)
         prediction = predict(noisy, timestep.to(device).expand(shape[0])).float()

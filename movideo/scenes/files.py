@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 from movideo.clips.clip import Clip, ClipSettings, draw_clips
 from movideo.errors import UserError
+from movideo.progress import Progress
 from movideo.scenes.render import Scene, render_scene
 from movideo.shards.shard import (
     ClipLabels,
@@ -96,10 +96,9 @@ def write_scenes(folder: str | Path, settings: SceneSettings) -> Path:
         ) from error
     with (
         _one_thread(),
-        tqdm(
+        Progress(
             total=sum(map(len, missing)),
             desc=f"rendering scenes into {folder}",
-            delay=2,
             unit="scene",
         ) as bar,
     ):

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Generic
 
 from torch import Tensor
-from tqdm import tqdm
 
 from movideo.clips.clip import Clip
 from movideo.errors import VideoError
+from movideo.progress import Progress
 from movideo.shards.folder import SHARD_SIZE, deal_clips, made_clips, made_otherwise
 from movideo.shards.shard import SUFFIX, AnyRow, Row, write_shard
 from movideo.shards.store import RowStore
@@ -98,7 +98,7 @@ def make_rows(
     ]
     if not done.keys:
         _warn_of_others(directory, maker, missing)
-    with tqdm(total=sum(map(len, missing)), desc=f"making {noun}", unit="clip", delay=2) as bar:
+    with Progress(total=sum(map(len, missing)), desc=f"making {noun}", unit="clip") as bar:
         for shard in filter(None, missing):
             failed |= _make_shard(shard, directory, maker, bar)
     if failed:
@@ -117,7 +117,7 @@ def _warn_of_others(
 
 
 def _make_shard(
-    clips: Sequence[Clip], directory: Path, maker: RowMaker[AnyRow], bar: tqdm[Any]
+    clips: Sequence[Clip], directory: Path, maker: RowMaker[AnyRow], bar: Progress
 ) -> dict[str, str]:
     """Writes one shard and gives back the clips that failed."""
     rows: dict[Clip, Row] = {}

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tqdm import tqdm
-
 from movideo.clips.clip import Clip
+from movideo.progress import Progress
 from movideo.shards.shard import CHECKSUM, DamagedShard, find_shards, verify_shard
 
 SHOWN = 10  # of the clips that are missing
@@ -58,7 +57,7 @@ def verify_folder(folder: str | Path) -> FolderReport:
         UserError: a shard is of another format version.
     """
     report = FolderReport(Path(folder))
-    for path in tqdm(list(find_shards(folder)), desc="verifying", unit="shard", delay=2):
+    for path in Progress(list(find_shards(folder)), desc="verifying", unit="shard"):
         try:
             header = verify_shard(path)
         except DamagedShard as error:
