@@ -21,9 +21,9 @@ def main() -> None:
     options = parser.parse_args()
     pipeline = MoVideoPipeline.from_pretrained(options.model)
     scene = render_scene(0)
-    pipeline(scene.video[scene.key_index], num_inference_steps=1)  # warm up
+    pipeline.generate(scene.video[scene.key_index], num_inference_steps=1)  # warm up
     start = time.perf_counter()
-    pipeline(scene.video[scene.key_index], num_inference_steps=options.steps)
+    pipeline.generate(scene.video[scene.key_index], num_inference_steps=options.steps)
     generation = time.perf_counter() - start
     start = time.perf_counter()
     _decode_motion(pipeline.motion_space)

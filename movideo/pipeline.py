@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,13 +10,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import torch
-from diffusers import SchedulerMixin
+from diffusers import DiffusionPipeline, SchedulerMixin
+from diffusers.utils import BaseOutput
 from huggingface_hub import HfApi
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
 from torch import Tensor, nn
 
 import movideo
 from movideo.diffusion import ClassifierFreeGuidance, Denoiser, Guidance
+from movideo.diffusion.sampling import OnStep
 from movideo.errors import UserError
 from movideo.hub.assembly import assemble
 from movideo.hub.card import model_card
@@ -29,18 +35,35 @@ from movideo.models import (
     VideoAutoencoder,
     VideoDecoder,
 )
+from movideo.motion.carry import scale_motion
 from movideo.motion.condition import ConditionTransform, motion_condition
 from movideo.motion.space import Motion, MotionSpace
 from movideo.ops import visible_mask
 from movideo.text_to_image import TextToImage
+from movideo.video.decoding.pixels import fit, to_bytes, to_float
+
+COMPONENTS = (
+    "autoencoder",
+    "image_encoder",
+    "motion_unet",
+    "motion_scheduler",
+    "motion_space",
+    "video_unet",
+    "video_scheduler",
+    "condition_transform",
+    "decoder",
+)
+OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+Pictures = Image.Image | NDArray[Any] | Tensor
+Callback = Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
 
 
 @dataclass(frozen=True)
-class MoVideoOutput:
+class GeneratedVideos:
     """What the chain makes of B images, all at `(H, W)`.
 
     Attributes:
-        video: `(B, F, 3, H, W)` in [-1, 1].
+        video: `(B, F, 3, H, W)` in [-1, 1]; latents `(B, F, c, h, w)` where nothing was decoded.
         depth: `(B, F, 1, H, W)` in [-1, 1], near is large.
         flow_i2v: `(B, F, 2, H, W)`, pixels, from each frame into the key frame.
         flow_v2i: `(B, F, 2, H, W)`, pixels, from the key frame into each frame.
@@ -59,8 +82,29 @@ class MoVideoOutput:
         return Motion(self.depth, self.flow_i2v, self.flow_v2i)
 
 
-class MoVideoPipeline:
-    """All stages as one callable.
+@dataclass
+class MoVideoOutput(BaseOutput):
+    """What a call of the pipeline gives, in the order of the tuple without `return_dict`.
+
+    Attributes:
+        frames: of B videos, as `output_type` says: `pil`, a list of F pictures each; `np`,
+            `(B, F, H, W, 3)` in [0, 1]; `pt`, `(B, F, 3, H, W)` in [0, 1]; `latent`,
+            `(B, F, c, h, w)`.
+        depth: as in `GeneratedVideos`, and so the others.
+        flow_i2v: likewise.
+        flow_v2i: likewise.
+        visible: likewise.
+    """
+
+    frames: list[list[Image.Image]] | NDArray[np.float32] | Tensor
+    depth: Tensor
+    flow_i2v: Tensor
+    flow_v2i: Tensor
+    visible: Tensor
+
+
+class MoVideoPipeline(DiffusionPipeline):
+    """All stages as one callable, called as diffusers' pipelines are.
 
     Args:
         autoencoder: latents of the key frame.
@@ -79,18 +123,6 @@ class MoVideoPipeline:
         card: the page that is published with the model, Markdown; written anew where it is None.
     """
 
-    COMPONENTS = (
-        "autoencoder",
-        "image_encoder",
-        "motion_unet",
-        "motion_scheduler",
-        "motion_space",
-        "video_unet",
-        "video_scheduler",
-        "condition_transform",
-        "decoder",
-    )
-
     def __init__(
         self,
         autoencoder: VideoAutoencoder,
@@ -103,15 +135,18 @@ class MoVideoPipeline:
         decoder: VideoDecoder | None = None,
         condition_transform: ConditionTransform | None = None,
     ) -> None:
-        self.autoencoder = autoencoder
-        self.image_encoder = image_encoder
-        self.motion_unet = motion_unet
-        self.motion_scheduler = motion_scheduler
-        self.motion_space = motion_space
-        self.video_unet = video_unet
-        self.video_scheduler = video_scheduler
-        self.decoder = decoder or FrameDecoder(autoencoder)
-        self.condition_transform = condition_transform or ConditionTransform()
+        super().__init__()
+        self.register_modules(
+            autoencoder=autoencoder,
+            image_encoder=image_encoder,
+            motion_unet=motion_unet,
+            motion_scheduler=motion_scheduler,
+            motion_space=motion_space,
+            video_unet=video_unet,
+            video_scheduler=video_scheduler,
+            decoder=decoder or FrameDecoder(autoencoder),
+            condition_transform=condition_transform or ConditionTransform(),
+        )
         self.text_to_image: TextToImage | None = None
         self.card: str | None = None
         self._offload_to: torch.device | None = None
@@ -121,7 +156,7 @@ class MoVideoPipeline:
     @property
     def components(self) -> dict[str, Any]:
         """All parts, by name."""
-        return {name: getattr(self, name) for name in self.COMPONENTS}
+        return {name: getattr(self, name) for name in COMPONENTS}
 
     # ------------------------------------------------------------------------------------ placing
 
@@ -158,10 +193,36 @@ class MoVideoPipeline:
             nn.Module.to(network, device=device, dtype=dtype)
         return self
 
-    def enable_model_cpu_offload(self, device: torch.device | str = "cuda") -> None:
-        """Keeps the networks in main memory; each is on the device only while it computes."""
+    def enable_model_cpu_offload(
+        self, gpu_id: int | None = None, device: torch.device | str = "cuda"
+    ) -> None:
+        """Keeps the networks in main memory; each is on the device only while it computes.
+
+        Unlike diffusers' own this needs no accelerate.
+
+        Args:
+            gpu_id: of the GPU, where there are several.
+            device: where networks compute.
+        """
         self.to("cpu")
-        self._offload_to = torch.device(device)
+        self._offload_to = torch.device(device) if gpu_id is None else torch.device("cuda", gpu_id)
+
+    def enable_sequential_cpu_offload(
+        self, gpu_id: int | None = None, device: torch.device | str = "cuda"
+    ) -> None:
+        """The same as `enable_model_cpu_offload`: a whole network is the smallest piece moved."""
+        self.enable_model_cpu_offload(gpu_id, device)
+
+    def load_lora_weights(self, *args: Any, **options: Any) -> None:
+        """Refuses.
+
+        Raises:
+            UserError: always.
+        """
+        raise UserError(
+            "load_lora_weights: no part takes LoRA weights; merge them into the 2-D network before "
+            "training, and name it as model.unet.pretrained"
+        )
 
     def _networks(self) -> list[nn.Module]:
         return [part for part in self.components.values() if isinstance(part, nn.Module)]
@@ -184,60 +245,161 @@ class MoVideoPipeline:
     @torch.no_grad()
     def __call__(
         self,
-        image: Tensor | None = None,
+        image: Pictures | Sequence[Pictures] | None = None,
+        prompt: str | Sequence[str] | None = None,
+        height: int | None = None,
+        width: int | None = None,
+        fps: float | Tensor = 10.0,
+        num_frames: int = 17,
+        key_index: int | Tensor | None = None,
+        num_inference_steps: int = 50,
+        guidance_scale: float | tuple[float, float] = 1.0,
+        num_videos_per_prompt: int = 1,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        latents: Tensor | None = None,
+        motion: Motion | None = None,
+        motion_strength: float = 1.0,
+        decode_chunk_size: int | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: Callback | None = None,
+        callback_on_step_end_tensor_inputs: Sequence[str] = ("latents",),
+    ) -> MoVideoOutput | tuple[Any, ...]:
+        """Makes a video around each key frame; arguments mean what they do in diffusers.
+
+        Args:
+            image: key frames, one or a list: PIL pictures; arrays `(H, W, 3)` or `(B, H, W, 3)`,
+                bytes or [0, 1]; tensors `(3, H, W)` or `(B, 3, H, W)`, bytes, [0, 1], or [-1, 1]
+                where any value is below 0.
+            prompt: what the key frames show, in words, instead of `image`; one or a list.
+            height: of the video, pixels; the picture's own by default. Pictures of another size
+                are resized to cover the video, and their centre is cut out.
+            width: likewise.
+            fps: frames per second, one number or one a key frame: how fast things move.
+            num_frames: F.
+            key_index: where the key frame stands in the video, one number or one a key frame; the
+                centre by default.
+            num_inference_steps: of either diffusion.
+            guidance_scale: classifier-free guidance, 1 for none; one number, or one for motion and
+                one for video.
+            num_videos_per_prompt: videos of each key frame.
+            generator: the only source of randomness, on the CPU; one, or one a video.
+            latents: noise that the latent video starts from, `(B, F, c, h, w)`, of unit variance.
+            motion: given motion, `(B, F, ·, H, W)`, instead of stage 1.
+            motion_strength: how many times as far things move, whatever the motion is from.
+            decode_chunk_size: frames that are decoded at once, all by default. With it the memory
+                that decoding takes does not grow with the video, and the result is on the CPU.
+            output_type: `pil`, `np`, `pt` or `latent`; see `MoVideoOutput`.
+            return_dict: a `MoVideoOutput`, or a tuple of its fields.
+            callback_on_step_end: called after each step of either diffusion with the pipeline, the
+                number of the step, its timestep and `{"latents": state}`; the `latents` of the
+                dictionary that it gives back are gone on with.
+            callback_on_step_end_tensor_inputs: which tensors it is given; there are only `latents`.
+
+        Raises:
+            UserError: a picture, size, rate, index, shape or option does not fit; there is nothing
+                to draw prompts with.
+        """
+        if output_type not in OUTPUT_TYPES:
+            raise UserError(f"output_type {output_type!r}: give one of {', '.join(OUTPUT_TYPES)}")
+        if num_videos_per_prompt < 1:
+            raise UserError(f"num_videos_per_prompt {num_videos_per_prompt}: give 1 or more")
+        if unknown := set(callback_on_step_end_tensor_inputs) - {"latents"}:
+            raise UserError(
+                f"callback_on_step_end_tensor_inputs: {', '.join(sorted(unknown))}; there are only "
+                "latents"
+            )
+        if (image is None) == (prompt is None):
+            raise UserError("image, prompt: give one of them")
+        if prompt is not None:
+            prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+            key_frames = self._draw(prompts, height, width, generator)
+        else:
+            key_frames = as_images(image, height, width)
+        key_frames = key_frames.repeat_interleave(num_videos_per_prompt, dim=0)
+        scales = guidance_scale if isinstance(guidance_scale, tuple) else (guidance_scale,) * 2
+        result = self.generate(
+            key_frames,
+            fps=fps,
+            num_frames=num_frames,
+            key_index=key_index,
+            num_inference_steps=num_inference_steps,
+            generator=generator,
+            motion=motion,
+            motion_strength=motion_strength,
+            guidance=(ClassifierFreeGuidance(scales[0]), ClassifierFreeGuidance(scales[1])),
+            decode_chunk_size=decode_chunk_size,
+            latents=latents,
+            on_step=None if callback_on_step_end is None else self._on_step(callback_on_step_end),
+            decode=output_type != "latent",
+        )
+        fields = (result.depth, result.flow_i2v, result.flow_v2i, result.visible)
+        output = MoVideoOutput(as_frames(result.video, output_type), *fields)
+        return output if return_dict else output.to_tuple()
+
+    @torch.no_grad()
+    def generate(
+        self,
+        image: Tensor,
         fps: float | Tensor = 10.0,
         num_frames: int = 17,
         key_index: int | Tensor | None = None,
         num_inference_steps: int = 50,
         generator: torch.Generator | list[torch.Generator] | None = None,
         motion: Motion | None = None,
-        guidance: Guidance | None = None,
-        decode_chunk: int | None = None,
-        prompt: str | Sequence[str] | None = None,
-        size: tuple[int, int] | None = None,
-    ) -> MoVideoOutput:
-        """Makes a video around each key frame.
+        motion_strength: float = 1.0,
+        guidance: Guidance | tuple[Guidance, Guidance] | None = None,
+        decode_chunk_size: int | None = None,
+        latents: Tensor | None = None,
+        on_step: OnStep | None = None,
+        decode: bool = True,
+    ) -> GeneratedVideos:
+        """What a call does, of tensors and in tensors: what the stages and tables use.
 
         Args:
             image: key frames `(B, 3, H, W)` or one `(3, H, W)`, RGB in [-1, 1].
-            fps: frames per second, one number or `(B,)`: how fast things move.
+            fps: as for a call, and so all that is not said here.
             num_frames: F.
-            key_index: where the image stands in the video, one number or `(B,)`; the centre by
-                default.
+            key_index: one number or `(B,)`.
             num_inference_steps: of either diffusion.
-            generator: the only source of randomness, on the CPU; one, or one an image.
+            generator: one, or one an image.
             motion: given motion, `(B, F, ·, H, W)`, instead of stage 1.
-            guidance: classifier-free guidance with scale 1 by default.
-            decode_chunk: frames that are decoded at once, all by default. With it the memory that
-                decoding takes does not grow with the video, and the result is on the CPU.
-            prompt: what the key frames show, in words, instead of `image`; one or B.
-            size: `(H, W)` of the videos of prompts.
+            motion_strength: how many times as far things move.
+            guidance: one for both diffusions, or one each; none by default.
+            decode_chunk_size: frames that are decoded at once, all by default.
+            latents: noise that the latent video starts from.
+            on_step: is shown the state after each step of either diffusion, and gives the one to
+                go on with.
+            decode: False leaves the latents as they are.
 
         Raises:
-            UserError: a size, rate, index or shape does not fit; there is nothing to draw with.
+            UserError: a size, rate, index or shape does not fit.
         """
-        if prompt is not None and image is None:
-            image = self._draw([prompt] if isinstance(prompt, str) else prompt, size, generator)
-        elif image is None or prompt is not None or size is not None:
-            raise UserError("image, prompt: give one of them, and with a prompt the video's size")
-        if decode_chunk is not None and decode_chunk < 1:
-            raise UserError(f"decode_chunk {decode_chunk}: give 1 or more, or None for all")
+        if decode_chunk_size is not None and decode_chunk_size < 1:
+            raise UserError(f"decode_chunk_size {decode_chunk_size}: give 1 or more, None for all")
+        if not 0 <= motion_strength < math.inf:
+            raise UserError(f"motion_strength {motion_strength}: give 0 or more; 1 changes nothing")
         image, bound = self._bind(image, fps, num_frames, key_index)
         shape, size = (len(image), num_frames), (image.shape[-2], image.shape[-1])
+        guidances = guidance if isinstance(guidance, tuple) else (guidance, guidance)
         options: dict[str, Any] = {
-            "guidance": guidance or ClassifierFreeGuidance(),
             "num_inference_steps": num_inference_steps,
             "generator": generator,
+            "on_step": on_step,
         }
         if motion is None:
-            motion = self._generate_motion(shape, size, bound, options)
+            motion = self._generate_motion(shape, size, bound, guidances[0], options)
         else:
             motion = _given_motion(motion, bound["key_index"], shape, size, image.device)
-        latents = self._generate_latents(image, motion, shape, size, bound, options)
-        video = self._decode(latents, motion.flow_i2v, bound["key_index"], decode_chunk)
+        if motion_strength != 1:
+            motion = _scaled(motion, bound["key_index"].tolist(), motion_strength)
+        z = self._generate_latents(
+            image, motion, shape, size, bound, guidances[1], {**options, "noise": latents}
+        )
+        video = self._decode(z, motion.flow_i2v, bound["key_index"], decode_chunk_size, decode)
         visible = visible_mask(motion.flow_i2v, motion.flow_v2i)
         fields = (motion.depth, motion.flow_i2v, motion.flow_v2i, visible)
-        return MoVideoOutput(video, *(field.to(video.device) for field in fields))
+        return GeneratedVideos(video, *(field.to(video.device) for field in fields))
 
     @torch.no_grad()
     def generate_motion(
@@ -256,18 +418,15 @@ class MoVideoPipeline:
             UserError: a size, rate or index does not fit.
         """
         image, bound = self._bind(image, fps, num_frames, key_index)
-        options: dict[str, Any] = {
-            "guidance": guidance or ClassifierFreeGuidance(),
-            "num_inference_steps": num_inference_steps,
-            "generator": generator,
-        }
+        options = {"num_inference_steps": num_inference_steps, "generator": generator}
         size = (image.shape[-2], image.shape[-1])
-        return self._generate_motion((len(image), num_frames), size, bound, options)
+        return self._generate_motion((len(image), num_frames), size, bound, guidance, options)
 
     def _draw(
         self,
         prompts: Sequence[str],
-        size: tuple[int, int] | None,
+        height: int | None,
+        width: int | None,
         generator: torch.Generator | list[torch.Generator] | None,
     ) -> Tensor:
         if self.text_to_image is None:
@@ -275,12 +434,20 @@ class MoVideoPipeline:
                 "text_to_image: None, but there are prompts; give from_pretrained its hub id or "
                 "folder"
             )
-        if size is None:
-            raise UserError("size: None; give height and width of the videos of prompts")
-        image = self.text_to_image.to(self.device)(prompts, size, generator)
+        if height is None or width is None:
+            raise UserError(f"height {height}, width {width}: give both for videos of prompts")
+        image = self.text_to_image.to(self.device)(prompts, (height, width), generator)
         if self._offload_to is not None:
             self.text_to_image.to("cpu")
         return image
+
+    def _on_step(self, callback: Callback) -> OnStep:
+        def on_step(index: int, timestep: Tensor, state: Tensor) -> Tensor:
+            given = callback(self, index, timestep, {"latents": state})
+            latents: Tensor = (given or {}).get("latents", state)
+            return latents
+
+        return on_step
 
     def _bind(
         self,
@@ -308,13 +475,25 @@ class MoVideoPipeline:
         shape: tuple[int, int],
         size: tuple[int, int],
         bound: dict[str, Any],
+        guidance: Guidance | None,
         options: dict[str, Any],
     ) -> Motion:
         place = (*shape, self.motion_space.channels, *self.motion_space.grid)
         with self._at_work(self.motion_unet) as dtype:
             denoiser = Denoiser(_taking(dtype, self.motion_unet), **bound, condition=None)
-            sample = denoiser.sample(self.motion_scheduler, place, **options, progress="motion")
-        return self.motion_space.decode(sample, bound["key_index"], size)
+            sample = denoiser.sample(
+                self.motion_scheduler,
+                place,
+                guidance or ClassifierFreeGuidance(),
+                progress=self._bar("motion"),
+                **options,
+            )
+        motion: Motion = self.motion_space.decode(sample, bound["key_index"], size)
+        return motion
+
+    def _bar(self, name: str) -> dict[str, Any]:
+        """As `set_progress_bar_config` has it."""
+        return {"desc": name, **getattr(self, "_progress_bar_config", {})}
 
     def _generate_latents(
         self,
@@ -323,6 +502,7 @@ class MoVideoPipeline:
         shape: tuple[int, int],
         size: tuple[int, int],
         bound: dict[str, Any],
+        guidance: Guidance | None,
         options: dict[str, Any],
     ) -> Tensor:
         with self._at_work(self.autoencoder) as dtype:
@@ -338,12 +518,25 @@ class MoVideoPipeline:
             )
         )
         place = (*shape, *key_latent.shape[1:])
+        noise = options["noise"]
+        if noise is not None and tuple(noise.shape) != place:
+            raise UserError(f"latents {tuple(noise.shape)}: these videos need {place}")
         with self._at_work(self.video_unet) as dtype:
             unet = _taking(dtype, self.video_unet)
             denoiser = Denoiser(unet, **bound, condition=condition.channels())
-            return denoiser.sample(self.video_scheduler, place, **options, progress="video")
+            return denoiser.sample(
+                self.video_scheduler,
+                place,
+                guidance or ClassifierFreeGuidance(),
+                progress=self._bar("video"),
+                **options,
+            )
 
-    def _decode(self, z: Tensor, flow_i2v: Tensor, key_index: Tensor, chunk: int | None) -> Tensor:
+    def _decode(
+        self, z: Tensor, flow_i2v: Tensor, key_index: Tensor, chunk: int | None, decode: bool
+    ) -> Tensor:
+        if not decode:
+            return z
         with self._at_work(self.decoder) as dtype:
             z = z.to(dtype)
             if chunk is None:
@@ -386,6 +579,7 @@ class MoVideoPipeline:
         revision: str | None = None,
         text_to_image: str | TextToImage | None = None,
         trust: Iterable[str] = (),
+        torch_dtype: torch.dtype | None = None,
     ) -> MoVideoPipeline:
         """Reads what `save_pretrained` wrote.
 
@@ -396,23 +590,44 @@ class MoVideoPipeline:
             text_to_image: draws the key frames of prompts: itself, or the hub id or folder of a
                 text-to-image pipeline of diffusers.
             trust: packages whose classes the model may name (see `movideo.hub.trust`).
+            torch_dtype: of the networks, float32 by default; see `to`.
 
         Raises:
             UserError: it is missing or no such model.
         """
         model = ModelFolder(place, revision)
         with trusting(trust):
-            pipeline = cls(**model.load_all(cls.COMPONENTS))
+            pipeline = cls(**model.load_all(COMPONENTS))
         pipeline.card = model.card()
         if isinstance(text_to_image, str):
             text_to_image = TextToImage(text_to_image)
         pipeline.text_to_image = text_to_image
-        return pipeline
+        return pipeline.to(dtype=torch_dtype)
 
     @classmethod
-    def from_checkpoints(cls, checkpoints: Sequence[str | Path]) -> MoVideoPipeline:
-        """Puts the checkpoints of stages together; arguments and errors as for `assemble`."""
-        parts, trainings = assemble(checkpoints)
+    def from_pipe(cls, pipeline: MoVideoPipeline, **parts: Any) -> MoVideoPipeline:
+        """A pipeline with the parts of another, which are shared and not copied.
+
+        Args:
+            pipeline: the other.
+            parts: those to replace, by name.
+        """
+        made = cls(**{**pipeline.components, **parts})
+        made.text_to_image, made.card = pipeline.text_to_image, None if parts else pipeline.card
+        return made
+
+    @classmethod
+    def from_checkpoints(
+        cls, checkpoints: Sequence[str | Path], trust: Iterable[str] = ()
+    ) -> MoVideoPipeline:
+        """Puts the checkpoints of stages together; errors as for `assemble`.
+
+        Args:
+            checkpoints: as for `movideo.hub.assembly.assemble`.
+            trust: packages whose classes they may name.
+        """
+        with trusting(trust):
+            parts, trainings = assemble(checkpoints)
         pipeline = cls(**parts)
         pipeline.card = model_card(pipeline.components, trainings)
         return pipeline
@@ -459,6 +674,68 @@ class MoVideoPipeline:
         return str(commit.commit_url)
 
 
+def as_images(pictures: Any, height: int | None = None, width: int | None = None) -> Tensor:
+    """Pictures as people have them, for the networks.
+
+    Args:
+        pictures: as for a call of the pipeline.
+        height: to bring them to, their own by default.
+        width: likewise.
+
+    Returns:
+        `(B, 3, H, W)` RGB in [-1, 1], float32.
+
+    Raises:
+        UserError: something is no picture, or two have different sizes.
+    """
+    listed = list(pictures) if isinstance(pictures, list | tuple) else [pictures]
+    images: list[Tensor] = []
+    for picture in listed:
+        found = _as_tensor(picture)
+        for image in found if found.ndim == 4 else found[None]:
+            size = (height or image.shape[-2], width or image.shape[-1])
+            images.append(fit(image, size).clamp(-1, 1))
+    if not images:
+        raise UserError("image []: give one picture or more")
+    sizes = {tuple(image.shape[-2:]) for image in images}
+    if len(sizes) > 1:
+        raise UserError(f"image: of different sizes {sorted(sizes)}; give height and width")
+    return torch.stack(images)
+
+
+def _as_tensor(picture: Any) -> Tensor:
+    """`(3, H, W)` or `(B, 3, H, W)` in [-1, 1]."""
+    if isinstance(picture, Image.Image):
+        picture = np.array(ImageOps.exif_transpose(picture).convert("RGB"))
+    if isinstance(picture, np.ndarray):
+        if picture.ndim not in (3, 4) or picture.shape[-1] != 3:
+            raise UserError(f"image {picture.shape}: give arrays (H, W, 3) or (B, H, W, 3)")
+        picture = torch.from_numpy(picture.copy()).movedim(-1, -3)
+    if not isinstance(picture, Tensor):
+        raise UserError(
+            f"image: a {type(picture).__name__}; give PIL pictures, NumPy arrays or tensors"
+        )
+    if picture.ndim not in (3, 4) or picture.shape[-3] != 3:
+        raise UserError(f"image {tuple(picture.shape)}: give (3, H, W) or (B, 3, H, W)")
+    if picture.dtype == torch.uint8:
+        return to_float(picture)
+    image = picture.float()
+    low, high = float(image.min()), float(image.max())
+    if not (low >= -1 and high <= 1):
+        raise UserError(f"image: values {low:g} to {high:g}; give bytes, [0, 1] or [-1, 1]")
+    return image if low < 0 else image * 2 - 1
+
+
+def as_frames(video: Tensor, output_type: str) -> Any:
+    """Videos `(B, F, 3, H, W)` in [-1, 1] as `MoVideoOutput.frames` has them."""
+    if output_type == "latent":
+        return video
+    if output_type == "pil":
+        return [[Image.fromarray(frame) for frame in clip] for clip in to_bytes(video)]
+    frames = video / 2 + 0.5
+    return frames if output_type == "pt" else frames.movedim(-3, -1).cpu().numpy()
+
+
 def _taking(dtype: torch.dtype, network: nn.Module) -> Callable[..., Tensor]:
     """A denoising network for a caller who knows only float32."""
 
@@ -477,6 +754,14 @@ def _per_image(name: str, value: float | Tensor, image: Tensor) -> Tensor:
     if values.ndim > 1 or values.numel() not in (1, len(image)):
         raise UserError(f"{name} {values.tolist()}: give one number, or one for each image")
     return values.expand(len(image))
+
+
+def _scaled(motion: Motion, keys: list[int], strength: float) -> Motion:
+    """Each video by itself, since each may have a key frame of its own."""
+    fields = (motion.depth, motion.flow_i2v, motion.flow_v2i)
+    alone = (Motion(*(field[i : i + 1] for field in fields)) for i in range(len(keys)))
+    scaled = [scale_motion(one, key, strength) for one, key in zip(alone, keys, strict=True)]
+    return Motion(*(torch.cat([getattr(one, name) for one in scaled]) for name in vars(motion)))
 
 
 def _given_motion(

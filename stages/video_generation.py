@@ -16,7 +16,7 @@ from movideo.diffusion import ClassifierFreeGuidance, Guidance, sample_generator
 from movideo.errors import UserError
 from movideo.hub.pretrained import EMBEDDED
 from movideo.losses import FramePerceptualLoss
-from movideo.pipeline import MoVideoOutput, MoVideoPipeline
+from movideo.pipeline import GeneratedVideos, MoVideoPipeline
 from movideo.text_to_image import TextToImage, required
 from movideo.video.write import write_mp4
 from stages.generation_metrics import GenerationMetrics
@@ -105,12 +105,12 @@ class VideoGeneration(L.LightningModule):
             row["text_to_image"] = self.text_to_image.settings
         return row
 
-    def generate(self, batch: ClipBatch) -> MoVideoOutput:
+    def generate(self, batch: ClipBatch) -> GeneratedVideos:
         """Videos of the clips' key frames at their frame rates."""
         image = key_frames(batch["video"], batch["key_index"])
         return self._generate(image, batch["video"].shape[1], batch, self._generators(batch))
 
-    def _generate_from(self, batch: KeyFrameBatch) -> MoVideoOutput:
+    def _generate_from(self, batch: KeyFrameBatch) -> GeneratedVideos:
         """Videos of pictures, or of prompts, whose pictures are drawn first."""
         generators = self._generators(batch)
         if "prompt" in batch:
@@ -130,8 +130,8 @@ class VideoGeneration(L.LightningModule):
         num_frames: int,
         batch: ClipBatch | KeyFrameBatch,
         generators: list[torch.Generator],
-    ) -> MoVideoOutput:
-        return self.pipeline.to(self.device)(
+    ) -> GeneratedVideos:
+        return self.pipeline.to(self.device).generate(
             image,
             fps=batch["fps"],
             num_frames=num_frames,

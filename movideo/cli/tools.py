@@ -139,7 +139,7 @@ def generate(
     key_frame = _key_frame(image, prompt, text_to_image, size, generator, place, dtype)
     pipeline = MoVideoPipeline.from_pretrained(model).to(dtype=getattr(torch, dtype))
     if offload:
-        pipeline.enable_model_cpu_offload(place)
+        pipeline.enable_model_cpu_offload(device=place)
     else:
         pipeline.to(place)
     options: dict[str, Any] = {
@@ -151,10 +151,10 @@ def generate(
         "guidance": ClassifierFreeGuidance(guidance_scale),
     }
     stage_1 = partial(pipeline.generate_motion, key_frame, **options)
-    result = pipeline(
+    result = pipeline.generate(
         key_frame,
         motion=source.motion(clip, stage_1, motion_strength),
-        decode_chunk=decode_chunk,
+        decode_chunk_size=decode_chunk,
         **options,
     )
     _write_video(out, result.video[0].cpu(), fps)

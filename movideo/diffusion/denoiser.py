@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from diffusers import SchedulerMixin
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from movideo.diffusion.guidance import Guidance
 from movideo.diffusion.loss import Prediction
-from movideo.diffusion.sampling import Generators, sample
+from movideo.diffusion.sampling import sample
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,9 @@ class Denoiser:
         scheduler: SchedulerMixin,
         shape: Sequence[int],
         guidance: Guidance,
-        num_inference_steps: int,
-        generator: Generators | None,
-        progress: str | None = None,
+        **options: Any,
     ) -> Tensor:
-        """Draws samples `(B, F, C, h, w)`; see `movideo.diffusion.sample`."""
+        """Draws samples `(B, F, C, h, w)`; options as for `movideo.diffusion.sample`."""
 
         def predict(noisy: Tensor, timesteps: Tensor) -> Tensor:
             return guidance(lambda dropped: self.bind(dropped)(noisy, timesteps), timesteps)
@@ -64,13 +63,5 @@ class Denoiser:
         # Under autocast the network takes anything, and what comes after need not be as coarse.
         device = self.tokens.device
         is_cast = torch.is_autocast_enabled(device.type)
-        return sample(
-            predict,
-            scheduler,
-            shape,
-            num_inference_steps=num_inference_steps,
-            generator=generator,
-            device=device,
-            dtype=torch.float32 if is_cast else self.tokens.dtype,
-            progress=progress,
-        )
+        dtype = torch.float32 if is_cast else self.tokens.dtype
+        return sample(predict, scheduler, shape, device=device, dtype=dtype, **options)

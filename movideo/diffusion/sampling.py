@@ -2,7 +2,7 @@
 
 import copy
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -17,6 +17,9 @@ from movideo.progress import Progress
 
 Generators = torch.Generator | list[torch.Generator]
 
+OnStep = Callable[[int, Tensor, Tensor], Tensor]
+"""Number of the step, its timestep and the state `(B, ...)` after it in; the state out."""
+
 
 @torch.no_grad()
 def sample(
@@ -28,7 +31,9 @@ def sample(
     generator: Generators | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-    progress: str | None = None,
+    noise: Tensor | None = None,
+    on_step: OnStep | None = None,
+    progress: Mapping[str, Any] | None = None,
 ) -> Tensor:
     """Draw samples: start from noise and follow the scheduler (DDIM with eta 0 by default config).
 
@@ -45,7 +50,9 @@ def sample(
             drawn on the CPU, so the device does not matter. None draws from PyTorch's global one.
         device: Where the network is.
         dtype: What the network takes and what is returned.
-        progress: Words before a progress bar that shows after two seconds; None for no bar.
+        noise: What to start from, of `shape` and unit variance; drawn where None.
+        on_step: Is shown the state after each step, and gives the one to go on with.
+        progress: Options of a bar (see `movideo.progress`); None for no bar.
 
     Returns:
         Samples of `shape` in `dtype` on `device`.
@@ -54,14 +61,17 @@ def sample(
         UserError: The number of steps is out of range or the scheduler cannot work here.
     """
     solver = _prepared(scheduler, num_inference_steps)
-    noise = randn_tensor(tuple(shape), generator, torch.device("cpu"), torch.float32)
-    state = noise.to(device) * solver.init_noise_sigma
+    if noise is None:
+        noise = randn_tensor(tuple(shape), generator, torch.device("cpu"), torch.float32)
+    state = noise.to(device, torch.float32) * solver.init_noise_sigma
     options = _step_options(solver.step, generator)
-    bar = Progress(solver.timesteps, desc=progress, disable=progress is None, leave=False)
-    for timestep in bar:
+    options_of_bar = {"leave": False, "disable": progress is None, **(progress or {})}
+    for index, timestep in enumerate(Progress(solver.timesteps, **options_of_bar)):
         noisy = solver.scale_model_input(state, timestep).to(dtype)
         prediction = predict(noisy, timestep.to(device).expand(shape[0])).float()
         state = solver.step(prediction, timestep, state, **options).prev_sample
+        if on_step is not None:
+            state = on_step(index, timestep, state)
     return cast(Tensor, state.to(dtype))
 
 

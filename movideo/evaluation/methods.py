@@ -151,7 +151,7 @@ class Generation(Method):
 
     def make(self, given: MethodInput) -> Made:
         """See `Method.make`."""
-        result = self.pipeline.to(given.image.device)(
+        result = self.pipeline.to(given.image.device).generate(
             given.image,
             fps=given.fps,
             num_frames=given.num_frames,

@@ -32,14 +32,14 @@ USE = """\
 
 ```python
 import torch
+from diffusers.utils import export_to_video, load_image
 from movideo import MoVideoPipeline
-from movideo.video.read import read_image
-from movideo.video.write import write_mp4
 
 pipeline = MoVideoPipeline.from_pretrained("FOLDER_OR_HUB_ID").to("cuda")
-image = read_image("picture.jpg", (64, 64))  # the size that the stages were trained at
-result = pipeline(image, fps=8, generator=torch.Generator().manual_seed(0))
-write_mp4("video.mp4", result.video[0].cpu(), fps=8)
+image = load_image("picture.jpg")
+# The size that the stages were trained at.
+result = pipeline(image, height=64, width=64, fps=8, generator=torch.Generator().manual_seed(0))
+export_to_video(result.frames[0], "video.mp4", fps=8)
 ```
 
 or `movideo generate --model FOLDER_OR_HUB_ID --image picture.jpg --out video.mp4`.

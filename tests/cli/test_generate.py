@@ -23,7 +23,7 @@ def model(tmp_path):
 @pytest.mark.parametrize("options", [(), ("--offload=true",), ("--dtype=bfloat16",)])
 def test_type_and_offloading_reach_the_networks(movideo, model, tmp_path, monkeypatch, options):
     offloaded = []
-    monkeypatch.setattr(MoVideoPipeline, "enable_model_cpu_offload", lambda *a: offloaded.append(a))
+    monkeypatch.setattr(MoVideoPipeline, "enable_model_cpu_offload", lambda *a, **b: offloaded.append(a))
     done = movideo(
         *("generate", "--model=model", "--image=key.png", "--size=[16,16]", "--num_frames=3"),
         *("--steps=1", "--seed=3", "--device=cpu", "--save_motion=m.safetensors", *options),

@@ -106,7 +106,7 @@ def test_stage_3_decodes_in_the_pipeline_and_from_its_folder(made, decoder, tmp_
     options = {"num_frames": FRAMES, "num_inference_steps": 2}
 
     def video(pipeline):
-        return pipeline(image, generator=torch.Generator().manual_seed(0), **options).video
+        return pipeline.generate(image, generator=torch.Generator().manual_seed(0), **options).video
 
     # the same weights elsewhere in memory: sums in another order
     torch.testing.assert_close(video(loaded), video(whole), rtol=0, atol=1e-5)
@@ -122,7 +122,7 @@ folder, image, out = sys.argv[1:]
 pipeline = MoVideoPipeline.from_pretrained(folder)
 generator = torch.Generator().manual_seed(0)
 options = {"num_frames": 3, "num_inference_steps": 2, "generator": generator}
-result = pipeline(load_file(image)["image"], **options)
+result = pipeline.generate(load_file(image)["image"], **options)
 save_file({n: getattr(result, n).contiguous() for n in ("video", "flow_i2v")}, out)
 """
 
@@ -132,7 +132,8 @@ def test_another_process_makes_the_same_video_from_the_exported_folder(made, dec
     paths = [decoder[1], *made[3]]
     image = batch(1)["video"][:, 0].contiguous()
     options = {"num_frames": FRAMES, "num_inference_steps": 2}
-    expected = from_checkpoints(paths)(image, generator=torch.Generator().manual_seed(0), **options)
+    generator = torch.Generator().manual_seed(0)
+    expected = from_checkpoints(paths).generate(image, generator=generator, **options)
     export(str(tmp_path / "model"), paths)
     save_file({"image": image}, tmp_path / "image.safetensors")
     places = (tmp_path / name for name in ("model", "image.safetensors", "out.safetensors"))
@@ -310,7 +311,7 @@ def test_a_model_holds_no_weights_of_stage_0(exported):
 def test_the_embedded_model_makes_a_video_and_starts_stages_1_to_3():
     pipeline = MoVideoPipeline.from_pretrained("embedded")
     image = torch.zeros(3, 64, 64)
-    result = pipeline(
+    result = pipeline.generate(
         image, num_frames=3, num_inference_steps=1, generator=torch.Generator().manual_seed(0)
     )
     assert result.video.shape == (1, 3, 3, 64, 64)

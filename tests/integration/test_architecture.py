@@ -38,8 +38,7 @@ def train(stage, folder):
 
 
 def generate(folder):
-    options = {"num_frames": FRAMES, "num_inference_steps": 1}
-    pipeline()(batch(1)["video"][:, 0], generator=torch.Generator().manual_seed(0), **options)
+    pipeline()(batch(1)["video"][:, 0], num_frames=FRAMES, num_inference_steps=1)
 
 
 def fill_a_table(folder):

@@ -151,7 +151,7 @@ def video(pipeline) -> torch.Tensor:
     generator = torch.Generator().manual_seed(0)
     image = torch.linspace(-1, 1, 3 * 32 * 32).view(3, 32, 32)
     options = {"num_frames": 5, "num_inference_steps": 2}
-    return pipeline(image, generator=generator, **options).video
+    return pipeline.generate(image, generator=generator, **options).video
 
 
 def test_the_killed_run_went_on(folder):

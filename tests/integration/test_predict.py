@@ -82,7 +82,7 @@ def test_prompts(movideo, tmp_path):
     # The same by hand: noise follows the seed and the name.
     generators = [sample_generator(0, names[1])]
     key = TextToImage(str(folder), num_inference_steps=1)(["a cat"], (32, 32), generators)
-    result = MoVideoPipeline.from_pretrained(EMBEDDED)(
+    result = MoVideoPipeline.from_pretrained(EMBEDDED).generate(
         key, num_frames=3, num_inference_steps=1, generator=generators
     )
     write_mp4(tmp_path / "own.mp4", result.video[0], 10)

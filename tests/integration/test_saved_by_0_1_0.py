@@ -22,7 +22,7 @@ def picture() -> torch.Tensor:
 
 def check_result(model) -> None:
     """Sums over channels may be taken in another order by another CPU: hence the tolerance."""
-    result = MoVideoPipeline.from_pretrained(model)(
+    result = MoVideoPipeline.from_pretrained(model).generate(
         picture(),
         fps=8,
         num_frames=3,

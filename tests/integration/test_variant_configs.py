@@ -87,7 +87,7 @@ def exported(checkpoints, folder):
 def noticed(pipeline) -> set[str]:
     """The changes of the motion that change the video."""
     image = batch(1)["video"][:, FRAMES // 2].expand(len(CHANGES), -1, -1, -1)
-    still, *changed = pipeline(
+    still, *changed = pipeline.generate(
         image,
         num_frames=FRAMES,
         num_inference_steps=1,
@@ -150,7 +150,7 @@ def test_the_pooled_token_is_all_that_the_networks_get(made, tmp_path):
     pipeline, shapes = exported(paths, tmp_path / "model"), set()
     for network in (pipeline.motion_unet, pipeline.video_unet):
         network.register_forward_pre_hook(lambda _, inputs: shapes.add(inputs[2].shape))
-    pipeline(batch(1)["video"][:, 0], num_frames=FRAMES, num_inference_steps=1)
+    pipeline.generate(batch(1)["video"][:, 0], num_frames=FRAMES, num_inference_steps=1)
     assert shapes == {(1, 1, IMAGE_ENCODER["width"])}
     with pytest.raises(UserError, match="trained over another image_encoder"):
         from_checkpoints([made.motion, paths[1]])

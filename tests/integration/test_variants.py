@@ -52,7 +52,7 @@ def test_a_variant_trains_and_is_exported(movideo, tmp_path, name):
     pipeline = MoVideoPipeline.from_pretrained(tmp_path / "models" / name)
     found = pipeline.condition_transform, pipeline.image_encoder, pipeline.motion_space
     assert tuple(map(type, found)) == parts
-    video = pipeline(torch.zeros(3, 64, 64), num_frames=3, num_inference_steps=1).video
+    video = pipeline.generate(torch.zeros(3, 64, 64), num_frames=3, num_inference_steps=1).video
     assert video.shape == (1, 3, 3, 64, 64)
     assert video.isfinite().all()
 

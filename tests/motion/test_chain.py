@@ -28,7 +28,7 @@ def test_the_output_moves_as_the_camera_says(name, axis, sign):
     options = {"fps": 5.0, "num_frames": FRAMES, "key_index": KEY, "num_inference_steps": 10}
     options["generator"] = torch.Generator().manual_seed(0)
     motion = CameraPath(name).motion(clip, lambda: pipeline.generate_motion(image, **options))
-    video = pipeline(image, motion=motion, **options).video[0]
+    video = pipeline.generate(image, motion=motion, **options).video[0]
     seen = visible_mask(motion.flow_v2i[0], motion.flow_i2v[0])
     asked = (motion.flow_v2i[0] * seen).sum(dim=(2, 3)) / seen.sum(dim=(2, 3))
     ours = measured(video, seen)[:, axis]
