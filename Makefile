@@ -66,7 +66,7 @@ check: install ## Lint, formatting, types and import contracts
 bench: install ## Time networks, decoding, labelling and loading beside their peers (20 minutes)
 	$(PYTHON) -m benchmarks.unet
 	$(PYTHON) -m benchmarks.decoder
-	$(PYTHON) -m benchmarks.scene_figures
+	$(PYTHON) -m benchmarks.scene_metrics
 	$(PYTHON) -m benchmarks.decoding
 	$(PYTHON) -m benchmarks.precompute
 	$(PYTHON) -m benchmarks.loading
@@ -76,7 +76,7 @@ decoders: install ## Train the 3-D and the flow-augmented decoder and compare th
 	  --trainer.logger.init_args.name decoder-3d --trainer.logger.init_args.version 0
 	.venv/bin/movideo fit --config stage3.yaml --trainer.logger.init_args.version 0
 	.venv/bin/movideo test --config stage3.yaml --ckpt_path runs/stage3/$(CHECKPOINT) \
-	  --model.rivals '{3-D: runs/decoder-3d/$(CHECKPOINT)}' --trainer.logger.init_args.version table
+	  --model.baselines '{3-D: runs/decoder-3d/$(CHECKPOINT)}' --trainer.logger.init_args.version table
 
 tables: install ## Fill two of the paper's tables with real clips and the embedded model (5 minutes)
 	$(PYTHON) -m benchmarks.davis_layout --out tables/DAVIS

@@ -1,1 +1,1 @@
-"""Side-by-side timings, figures and sample data; each module is a command."""
+"""Side-by-side timings, metrics and sample data; each module is a command."""

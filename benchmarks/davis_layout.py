@@ -3,7 +3,7 @@
     python -m benchmarks.davis_layout --out DAVIS
 
 A sequence a shot, 25 to 104 frames as there, at the clips' own size: something to try the
-commands of the image-to-video tables on. It is not DAVIS, nor are its figures DAVIS's.
+commands of the image-to-video tables on. It is not DAVIS, nor are its metrics DAVIS's.
 """
 
 from __future__ import annotations

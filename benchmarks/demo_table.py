@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-ROWS = (  # title, run, figure, figure of the repeated key frame, figure of the warped key frame
+ROWS = (  # title, run, metric, metric of the repeated key frame, metric of the warped key frame
     ("stage 0: reconstruction, PSNR dB", "stage2", "psnr_reconstructed", None, None),
     (
         "stage 1: motion from an image, error px",
@@ -18,9 +18,9 @@ ROWS = (  # title, run, figure, figure of the repeated key frame, figure of the 
     (
         "stage 2: given motion, random-features distance",
         "stage2",
-        "perceptual_2d_random-features",
-        "perceptual_2d_random-features_repeat",
-        "perceptual_2d_random-features_warp",
+        "random-feature_distance",
+        "random-feature_distance_repeat",
+        "random-feature_distance_warp",
     ),
     (
         "stage 2: given motion, occluded part, PSNR dB",
@@ -34,10 +34,10 @@ ROWS = (  # title, run, figure, figure of the repeated key frame, figure of the 
     ("difficulty: occluded share", "stage2", "occluded", None, None),
 )
 DECODERS = ("2-D", "flow-augmented")
-DECODER_ROWS = (  # title, figure
+DECODER_ROWS = (  # title, metric
     ("stage 3: decoding, PSNR dB", "psnr"),
-    ("stage 3: decoding, random-features distance", "perceptual_2d_random-features"),
-    ("stage 3: decoding, warp error", "warp_error"),
+    ("stage 3: decoding, random-features distance", "random-feature_distance"),
+    ("stage 3: decoding, warp error", "key-frame_warp_error"),
 )
 PLACES = {
     "video": "movideo.mp4",
@@ -50,16 +50,16 @@ SETS = ("scenes_unseen", "real_unseen")
 
 
 def main(folder: str) -> None:
-    """Prints one row a figure, its rivals beside it, for unseen scenes and an unseen real video."""
+    """Prints one row a metric, its baselines beside it, for unseen scenes and unseen real video."""
     runs = Path(folder) / "test"
     _head("ours", "repeat", "warp")
-    for title, run, *figures in ROWS:
-        _row(title, *(_cells(runs / f"{run}-{kind}", figures) for kind in SETS))
+    for title, run, *metrics in ROWS:
+        _row(title, *(_cells(runs / f"{run}-{kind}", metrics) for kind in SETS))
     print()
     _head("2-D", "flow", "truth")
-    for title, figure in DECODER_ROWS:
-        figures = [f"{decoder}/{figure}" for decoder in (*DECODERS, "truth")]
-        _row(title, *(_cells(runs / f"stage3-{kind}", figures) for kind in SETS))
+    for title, metric in DECODER_ROWS:
+        metrics = [f"{decoder}/{metric}" for decoder in (*DECODERS, "truth")]
+        _row(title, *(_cells(runs / f"stage3-{kind}", metrics) for kind in SETS))
     print()
     for what, name in PLACES.items():
         print(f"{what:15}{Path(folder) / name}")
@@ -75,10 +75,10 @@ def _row(title: str, scenes: str, real: str) -> None:
     print(f"{title:49}{scenes}  {real}")
 
 
-def _cells(run: Path, figures: list[str | None]) -> str:
+def _cells(run: Path, metrics: list[str | None]) -> str:
     path = run / "metrics.json"
     known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    values = (known.get(f"test/{figure}") for figure in figures)
+    values = (known.get(f"test/{metric}") for metric in metrics)
     return "".join(_cell(value) for value in values)
 
 

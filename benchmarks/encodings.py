@@ -27,7 +27,7 @@ from movideo.shards.encodings import Encoders
 from movideo.shards.producer import make_rows
 from movideo.shards.store import RowStore
 
-Figures = dict[str, list[float]]
+Metrics = dict[str, list[float]]
 
 
 def relative_error(rounded: Tensor, truth: Tensor) -> float:
@@ -41,26 +41,26 @@ def psnr(one: Tensor, other: Tensor) -> float:
 
 
 @torch.no_grad()
-def measure(folder: Path, per_video: int, side: int) -> Figures:
-    """Every figure by name, clip by clip; times in milliseconds."""
+def measure(folder: Path, per_video: int, side: int) -> Metrics:
+    """Every metric by name, clip by clip; times in milliseconds."""
     sample_clips.main(str(folder), str(folder))
     settings = ClipSettings(size=(side, side), clips_per_video=per_video)
     clips = index_clips(folder, settings).clips
     autoencoder, image_encoder = VideoAutoencoder(), ImageEncoder()
-    figures: Figures = defaultdict(list)
+    metrics: Metrics = defaultdict(list)
     stores = []
     for maker in Encoders(autoencoder, image_encoder).makers("cpu").values():
         place = folder / maker.kind.noun / "shards"
         make_rows(clips, place, maker)
         stores.append(RowStore(maker.kind, place))
         written = sum(each.stat().st_size for each in place.iterdir())
-        figures[f"kB of {maker.kind.noun}"].append(written / len(clips) / 1000)
+        metrics[f"kB of {maker.kind.noun}"].append(written / len(clips) / 1000)
 
     @contextmanager
     def timed(name: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        figures[name].append(1000 * (time.perf_counter() - start))
+        metrics[name].append(1000 * (time.perf_counter() - start))
 
     for clip in tqdm(clips, desc="measuring"):
         with timed("read"):
@@ -71,32 +71,32 @@ def measure(folder: Path, per_video: int, side: int) -> Figures:
             tokens = image_encoder(video[:, clip.key_index])
         with timed("kept"):  # in float32 they are copies: the file has been read
             kept, kept_tokens = (next(iter(vars(s.get(clip)).values()))[None] for s in stores)
-        figures["error of latents"].append(relative_error(kept, latents))
-        figures["error of tokens"].append(relative_error(kept_tokens, tokens))
-        figures["psnr"].append(psnr(autoencoder.decode(latents), video))
-        figures["psnr of kept"].append(psnr(autoencoder.decode(kept), video))
-    return figures
+        metrics["error of latents"].append(relative_error(kept, latents))
+        metrics["error of tokens"].append(relative_error(kept_tokens, tokens))
+        metrics["psnr"].append(psnr(autoencoder.decode(latents), video))
+        metrics["psnr of kept"].append(psnr(autoencoder.decode(kept), video))
+    return metrics
 
 
-def report(figures: Figures, side: int) -> str:
-    """Writes the figures as Markdown."""
+def report(metrics: Metrics, side: int) -> str:
+    """Writes the metrics as Markdown."""
     read, latents, tokens, kept = (
-        median(figures[name]) for name in ("read", "latents", "tokens", "kept")
+        median(metrics[name]) for name in ("read", "latents", "tokens", "kept")
     )
     lines = [
-        f"{len(figures['read'])} real clips of 17x{side}x{side}, figures of one clip.",
+        f"{len(metrics['read'])} real clips of 17x{side}x{side}, metrics of one clip.",
         "",
         "| | kB | relative error by float16 | encoding, ms |",
         "| --- " * 4 + "|",
     ]
     for noun, spent in (("latents", latents), ("tokens", tokens)):
-        size, error = figures[f"kB of {noun}"][0], mean(figures[f"error of {noun}"])
+        size, error = metrics[f"kB of {noun}"][0], mean(metrics[f"error of {noun}"])
         lines.append(f"| {noun} | {size:.1f} | {error:.1e} | {spent:.1f} |")
     lines += [
         "",
         f"Decoding the video takes {read:.1f} ms, reading both from shards {kept:.2f} ms: "
         f"{(read + latents + tokens) / kept:.0f} times less than decoding and encoding. Decoded "
-        f"latents: {mean(figures['psnr']):.4f} dB, of float16 {mean(figures['psnr of kept']):.4f}.",
+        f"latents: {mean(metrics['psnr']):.4f} dB, of float16 {mean(metrics['psnr of kept']):.4f}.",
     ]
     return "\n".join([*lines, "", machine()])
 
@@ -109,8 +109,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:
-        figures = measure(Path(folder), options.clips, options.side)
-    print(report(figures, options.side))
+        metrics = measure(Path(folder), options.clips, options.side)
+    print(report(metrics, options.side))
 
 
 if __name__ == "__main__":

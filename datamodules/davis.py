@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from datamodules.evaluation import EvaluationDataModule, Protocol, Sample, TrueClip
+from datamodules.evaluation import Description, EvaluationDataModule, Sample, TrueClip
 from datamodules.listings import read_lines
 from movideo.errors import UserError
 from movideo.video.frame_folders import probe_frames
@@ -58,6 +58,6 @@ class DAVIS(EvaluationDataModule):
         """One a sequence."""
         return [Sample(name, clip=clip) for name, clip in clips.items()]
 
-    def described(self) -> Protocol:
+    def described(self) -> Description:
         """See `EvaluationDataModule.described`."""
         return {"split": self.split, "prompts": "none"}

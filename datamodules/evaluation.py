@@ -28,7 +28,7 @@ from movideo.video.read import VideoInfo, probe, read_pixels
 
 logger = logging.getLogger(__name__)
 
-Protocol = dict[str, str | int | float]
+Description = dict[str, str | int | float]
 """How samples come about, in words and numbers that a report prints; no paths."""
 
 Item = TypeVar("Item")
@@ -87,7 +87,7 @@ class EvaluationDataModule(L.LightningDataModule):
     file that is listed and missing ends the run.
 
     Processes take whole batches in turn, without padding or repeats. So batches are the same with
-    any number of processes, and so are figures, to the last digit.
+    any number of processes, and so are metrics, to the last digit.
 
     Args:
         num_frames: F, frames of a video.
@@ -160,7 +160,7 @@ class EvaluationDataModule(L.LightningDataModule):
         """
 
     @abstractmethod
-    def described(self) -> Protocol:
+    def described(self) -> Description:
         """What the protocol says of this data set in particular."""
 
     def probe(self, path: Path) -> VideoInfo:
@@ -196,11 +196,11 @@ class EvaluationDataModule(L.LightningDataModule):
         clip = next(sample.clip for sample in self.samples() if sample.name == name)
         return None if clip is None else to_float(clip.read(self.size))
 
-    def protocol(self) -> Protocol:
+    def protocol(self) -> Description:
         """How the samples come about; two runs with the same protocol saw the same samples."""
         samples = self.samples()
         clips = list({s.clip.name: s.clip for s in samples if s.clip is not None}.values())
-        protocol: Protocol = {
+        protocol: Description = {
             "data set": self.data_set,
             **self.described(),
             "samples": len(samples),

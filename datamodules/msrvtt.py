@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from datamodules.evaluation import EvaluationDataModule, Protocol, Sample, TrueClip
+from datamodules.evaluation import Description, EvaluationDataModule, Sample, TrueClip
 from datamodules.listings import read_listing
 from movideo.errors import UserError
 
@@ -71,7 +71,7 @@ class MSRVTT(EvaluationDataModule):
             for number, caption in self._captions[video]
         ]
 
-    def described(self) -> Protocol:
+    def described(self) -> Description:
         """See `EvaluationDataModule.described`."""
         return {"split": "test", "prompts": "captions as they are"}
 

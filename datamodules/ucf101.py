@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
-from datamodules.evaluation import EvaluationDataModule, Protocol, Sample, TrueClip
+from datamodules.evaluation import Description, EvaluationDataModule, Sample, TrueClip
 from datamodules.listings import read_lines
 from movideo.errors import UserError
 
@@ -120,7 +120,7 @@ class UCF101(EvaluationDataModule):
             for index, clip in enumerate(_taken(by_class[name], count))
         ]
 
-    def described(self) -> Protocol:
+    def described(self) -> Description:
         """See `EvaluationDataModule.described`."""
         return {
             "split": f"{self.split}list{self.fold:02d}",

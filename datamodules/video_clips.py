@@ -37,7 +37,7 @@ from movideo.storage.digest import hex_digest
 if TYPE_CHECKING:
     from movideo.motion.space import MotionSpace
 
-# One set for every figure that is quoted. Its settings are part of the figure: do not change them.
+# One set for every metric that is quoted. Its settings are part of the metric: do not change them.
 FROZEN_SCENES = SceneSettings(count=24, seed=20231120)
 STATISTICS_CLIPS = 256  # enough for two standard deviations
 

@@ -12,16 +12,18 @@ from torch import Tensor, nn
 from movideo.clips.batch import ClipBatch
 from movideo.diffusion import drop_mask
 from movideo.errors import UserError
-from movideo.losses import AdversarialLoss, FramePerceptualLoss, L1Loss, VideoLoss
+from movideo.losses import AdversarialLoss, L1Loss, VideoLoss
+from movideo.metrics import PSNR, KeyFrameWarpError, RandomFeatureDistance, VideoMetric
 from movideo.models import FlowAugmentedDecoder, FrameDecoder, VideoAutoencoder, VideoDecoder
 from movideo.models.decoder import load_decoder
 from movideo.motion.condition import coarse_flow
+from movideo.motion.labels import label_motion
 from movideo.motion.space import MotionSpace
 from movideo.ops import resize_flow
 from movideo.visualization.clips import decoder_sheet
 from stages.adversarial import AdversarialStage
 from stages.base import ParameterGroups
-from stages.decoder_metrics import DecoderMetrics
+from stages.metric_rows import TRUTH, MetricRows, measured
 from stages.randomness import training_randomness
 from stages.schedules import WarmupCosine
 
@@ -39,14 +41,15 @@ class FlowDecoderGAN(AdversarialStage):
         adversarial_2d: the GAN term that judges frames; None for none.
         adversarial_3d: the GAN term that judges video; None for none.
         losses: further terms, by name.
-        perceptual_score: what tests measure with; random features of its own by default.
+        metrics: of tests; by default PSNR, the distance of random features and the departure from
+            the motion.
         motion_grid: `(h, w)` of stage 1: its motion is as coarse as that. `export` refuses another.
         coarse_motion: probability that a clip is decoded along motion passed through the motion
             grid, as generated motion is.
         spatial_lr_factor: the learning rate of the 2-D decoder's layers, as a share of that of the
             new ones.
-        rivals: checkpoints of this stage, or models, whose decoders `movideo test` measures beside
-            this one, by the name of their row.
+        baselines: checkpoints of this stage, or models, whose decoders `movideo test` measures
+            beside this one, by the name of their row.
         pictures: clips of the first validation batch that are drawn.
         seed: of what is drawn in training.
         micro_batch_size: see `AdversarialStage`.
@@ -72,11 +75,11 @@ class FlowDecoderGAN(AdversarialStage):
         adversarial_2d: AdversarialLoss | None = None,
         adversarial_3d: AdversarialLoss | None = None,
         losses: dict[str, VideoLoss] | None = None,
-        perceptual_score: FramePerceptualLoss | None = None,
+        metrics: list[VideoMetric] | None = None,
         motion_grid: tuple[int, int] = (32, 32),
         coarse_motion: float = 0.5,
         spatial_lr_factor: float = 1.0,
-        rivals: dict[str, str] | None = None,
+        baselines: dict[str, str] | None = None,
         pictures: int = 2,
         seed: int = 0,
         micro_batch_size: int | None = None,
@@ -114,13 +117,13 @@ class FlowDecoderGAN(AdversarialStage):
         self.motion_grid = motion_grid
         self.coarse_motion = coarse_motion
         self.spatial_lr_factor = spatial_lr_factor
-        self.rival_checkpoints = rivals or {}
+        self.baseline_checkpoints = baselines or {}
         # What other decoders make of the same latents; the first row is the one all start from.
-        self.rivals = nn.ModuleDict({FrameDecoder.label: FrameDecoder(autoencoder)})
-        self.metrics = DecoderMetrics(perceptual_score)
+        self.baselines = nn.ModuleDict({FrameDecoder.label: FrameDecoder(autoencoder)})
+        self.metrics = MetricRows(metrics or [PSNR(), RandomFeatureDistance(), KeyFrameWarpError()])
         self.pictures = pictures
         self.seed = seed
-        self.freeze_parts("autoencoder", "losses", "rivals", "metrics")
+        self.freeze_parts("autoencoder", "losses", "baselines", "metrics")
 
     @property
     def generator(self) -> nn.Module:
@@ -180,7 +183,7 @@ class FlowDecoderGAN(AdversarialStage):
             self.log(f"val/{name}", term, **options)
         shown = min(self.pictures, size) if self.picture_loggers() else 0
         if batch_idx == 0 and shown and self.global_rank == 0:
-            plain = self._decode_with(self.rivals[FrameDecoder.label], batch)
+            plain = self._decode_with(self.baselines[FrameDecoder.label], batch)
             for i in range(shown):
                 rows = {FrameDecoder.label: plain[i], self.row: terms.decoded[i]}
                 self.log_picture(f"val/decoded_{i}", decoder_sheet(batch["video"][i], rows))
@@ -189,32 +192,36 @@ class FlowDecoderGAN(AdversarialStage):
     def row(self) -> str:
         """What this decoder's row is called."""
         label = self.decoder.label
-        return f"{label} fine-tuned" if label in self.rivals else label
+        return f"{label} fine-tuned" if label in self.baselines else label
 
     def setup(self, stage: str) -> None:
-        """As of every stage; for a test also loads the rivals.
+        """As of every stage; for a test also loads the baselines.
 
         Raises:
-            UserError: a rival is no decoder, or decodes other latents.
+            UserError: a baseline is no decoder, or decodes other latents.
         """
         super().setup(stage)
-        for name, path in self.rival_checkpoints.items() if stage == "test" else ():
-            if name in (*self.rivals, self.row):
-                raise UserError(f"model.rivals: {name!r} is a row already; choose another name")
+        for name, path in self.baseline_checkpoints.items() if stage == "test" else ():
+            if name in (*self.baselines, self.row):
+                raise UserError(f"model.baselines: {name!r} is a row already; choose another name")
             decoder = load_decoder(path, self.autoencoder)
-            self.rivals[name] = decoder.eval().requires_grad_(False)
+            self.baselines[name] = decoder.eval().requires_grad_(False)
 
     def test_step(self, batch: ClipBatch, batch_idx: int) -> None:
         """The rows of MoVideo Table 5: every decoder on the same latents and flow."""
-        videos = {name: self._decode_with(rival, batch) for name, rival in self.rivals.items()}
+        videos = {
+            name: self._decode_with(decoder, batch) for name, decoder in self.baselines.items()
+        }
         with self.averaged_weights():
             videos[self.row] = self.decode(batch)
-        self.metrics.update(batch, videos)
+        motion = label_motion(batch)
+        rows = {TRUTH: batch["video"], **videos}
+        self.metrics.update({row: measured(batch, video, motion) for row, video in rows.items()})
 
     def on_test_epoch_end(self) -> None:
-        """Reports the figures of all test clips, one row a decoder."""
-        figures = self.metrics.compute()
-        self.log_dict({f"test/{name}": value for name, value in figures.items()})
+        """Reports the metrics over all test clips, one row a decoder."""
+        for row, values in self.metrics.compute().items():
+            self.log_dict({f"test/{row}/{key}": value for key, value in values.items()})
         self.metrics.reset()
 
 

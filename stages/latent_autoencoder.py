@@ -7,17 +7,15 @@ from typing import Any
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
-from torchmetrics import MetricCollection
-from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
 
 from movideo.clips.batch import ClipBatch
 from movideo.diffusion import SampleRandomness
 from movideo.losses import FramePerceptualLoss
-from movideo.metrics import PerceptualDistance
+from movideo.metrics import PSNR, SSIM, RandomFeatureDistance, VideoMetric
 from movideo.models import VideoAutoencoder
 from movideo.visualization.contact_sheet import contact_sheet
 from stages.base import Stage
-from stages.perceptual_score import score_or_default
+from stages.metric_rows import OWN, MetricRows, measured_frames
 from stages.randomness import training_randomness
 from stages.schedules import WarmupCosine
 
@@ -36,7 +34,8 @@ class LatentAutoencoder(Stage):
         optimizer: see `Stage`.
         lr_scheduler: see `Stage`.
         init_from: see `Stage`.
-        perceptual_score: what validation and tests measure with; random features by default.
+        metrics: of validation and tests, every frame a clip; by default PSNR, SSIM and the distance
+            of random features.
         seed: of the posterior's noise in training.
     """
 
@@ -52,7 +51,7 @@ class LatentAutoencoder(Stage):
         optimizer: OptimizerCallable = torch.optim.AdamW,
         lr_scheduler: LRSchedulerCallable = WarmupCosine,
         init_from: str | None = None,
-        perceptual_score: FramePerceptualLoss | None = None,
+        metrics: list[VideoMetric] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__(optimizer, lr_scheduler, ema_decay=None, init_from=init_from)
@@ -62,17 +61,8 @@ class LatentAutoencoder(Stage):
         self.kl_weight = kl_weight
         self.seed = seed
         self.register_buffer("latent_variance", torch.tensor(float("nan")))
-        self.metrics = MetricCollection(
-            {
-                "psnr": PeakSignalNoiseRatio(
-                    data_range=(-1.0, 1.0), reduction="elementwise_mean", dim=(1, 2, 3)
-                ),
-                "ssim": StructuralSimilarityIndexMeasure(data_range=(-1.0, 1.0)),
-            }
-        )
-        self.score = score_or_default(perceptual_score)
-        self.perceptual_distance = PerceptualDistance(self.score.distances)
-        self.freeze_parts("score", *(["perceptual"] if perceptual else []))
+        self.metrics = MetricRows(metrics or [PSNR(), SSIM(), RandomFeatureDistance()])
+        self.freeze_parts("metrics", *(["perceptual"] if perceptual else []))
 
     def components(self) -> dict[str, object]:
         """The autoencoder."""
@@ -119,7 +109,7 @@ class LatentAutoencoder(Stage):
         return terms["loss"]
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
-        """The loss without the posterior's noise, and the figures of a test.
+        """The loss without the posterior's noise, and the metrics of a test.
 
         Of the first batch also pictures.
         """
@@ -128,24 +118,32 @@ class LatentAutoencoder(Stage):
         self.log_dict(
             {f"val/{name}": value for name, value in terms.items()}, batch_size=size, sync_dist=True
         )
-        reconstructed = self._evaluate(batch, "val")
+        reconstructed = self._evaluate(batch)
         if batch_idx == 0:
             self.log_picture("val/reconstruction", _pairs(batch["video"], reconstructed))
 
     def test_step(self, batch: ClipBatch, batch_idx: int) -> None:
-        """PSNR, SSIM and perceptual distance of reconstructions."""
-        self._evaluate(batch, "test")
+        """Reconstructs every frame."""
+        self._evaluate(batch)
 
-    def _evaluate(self, batch: ClipBatch, split: str) -> Tensor:
+    def _evaluate(self, batch: ClipBatch) -> Tensor:
         video = batch["video"]
         reconstructed = self.autoencoder.decode(self.autoencoder.encode(video)).clamp(-1, 1)
-        self.metrics.update(reconstructed.flatten(0, 1), video.flatten(0, 1))
-        self.perceptual_distance.update(reconstructed, video)
-        figures = [*self.metrics.items(), (self.score.curve, self.perceptual_distance)]
-        self.log_dict(
-            {f"{split}/{name}": metric for name, metric in figures}, batch_size=len(video)
-        )
+        self.metrics.update({OWN: measured_frames(batch, reconstructed)})
         return reconstructed
+
+    def on_validation_epoch_end(self) -> None:
+        """Reports the metrics over all validation clips."""
+        self._report("val")
+
+    def on_test_epoch_end(self) -> None:
+        """Reports the metrics over all test clips."""
+        self._report("test")
+
+    def _report(self, split: str) -> None:
+        for values in self.metrics.compute().values():
+            self.log_dict({f"{split}/{key}": value for key, value in values.items()})
+        self.metrics.reset()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Stores 1 / standard deviation of the latent as the autoencoder's `scaling_factor`."""

@@ -10,8 +10,7 @@ from torch import Tensor
 from movideo.clips.batch import ClipBatch
 from movideo.diffusion import SampleRandomness, drop_mask
 from movideo.hub.checkpoint import describe
-from movideo.losses import FramePerceptualLoss
-from movideo.metrics import MaskedPSNR
+from movideo.metrics import PSNR, VideoMetric
 from movideo.models import FrameDecoder, VideoAutoencoder
 from movideo.models.decoder import load_decoder
 from movideo.motion.condition import ConditionTransform, MotionCondition, motion_condition
@@ -22,7 +21,7 @@ from movideo.visualization.clips import video_sheet
 from stages.base import ParameterGroups
 from stages.diffusion import DiffusionStage, check_kind
 from stages.encodings import key_latent, latents
-from stages.generation_metrics import GenerationMetrics
+from stages.metric_rows import MetricRows, generation_metrics, generation_rows, measured
 
 
 class LatentVideoDiffusion(DiffusionStage):
@@ -41,7 +40,7 @@ class LatentVideoDiffusion(DiffusionStage):
             share of the others'.
         decoder_checkpoint: a checkpoint of stage 3, or a model, to decode with at validation and
             test; None decodes with the autoencoder's own decoder.
-        perceptual_score: what tests measure with; random features by default.
+        metrics: of tests; by default `stages.metric_rows.generation_metrics`.
         kwargs: see `DiffusionStage`.
     """
 
@@ -58,7 +57,7 @@ class LatentVideoDiffusion(DiffusionStage):
         coarse_motion: float = 0.5,
         spatial_lr_factor: float = 0.1,
         decoder_checkpoint: str | None = None,
-        perceptual_score: FramePerceptualLoss | None = None,
+        metrics: list[VideoMetric] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -73,9 +72,9 @@ class LatentVideoDiffusion(DiffusionStage):
         self.warped_latent_drop = warped_latent_drop
         self.coarse_motion = coarse_motion
         self.spatial_lr_factor = spatial_lr_factor
-        self.metrics = GenerationMetrics(perceptual_score)
+        self.metrics = MetricRows(metrics or generation_metrics())
         self.freeze_parts("image_encoder", "autoencoder", "decoder", "metrics")
-        self.ceiling = MaskedPSNR()
+        self.ceiling = PSNR()
 
     def components(self) -> dict[str, object]:
         """The network, its scheduler, and what it was trained over."""
@@ -159,11 +158,12 @@ class LatentVideoDiffusion(DiffusionStage):
         """Videos under the label's motion, beside no network at all, and what decoding allows."""
         with self.averaged_weights():
             generated = self.generate(batch)
-        self.metrics.update(batch, generated, label_motion(batch))
-        self.ceiling.update(self._decode(self.target(batch), batch), batch["video"])
-        self.log("test/psnr_reconstructed", self.ceiling, batch_size=len(generated))
+        motion = label_motion(batch)
+        self.metrics.update(generation_rows(batch, generated, motion))
+        self.ceiling.update(measured(batch, self._decode(self.target(batch), batch), motion))
 
     def on_test_epoch_end(self) -> None:
-        """Reports the figures of all test clips."""
-        self.log_dict({f"test/{name}": value for name, value in self.metrics.compute().items()})
+        """Reports the metrics over all test clips."""
+        self.log_dict({**self.metrics.logged(), "test/psnr_reconstructed": self.ceiling.compute()})
         self.metrics.reset()
+        self.ceiling.reset()

@@ -15,30 +15,32 @@ from torch import Tensor, distributed, nn
 from movideo.clips.batch import EvaluationBatch
 from movideo.errors import UserError
 from movideo.estimators import DepthEstimator, DISFlow, FlowEstimator, ParallaxDepth
-from movideo.evaluation import Figure, Method, MethodUnavailable
-from movideo.evaluation.examples import Pictures, choose, clip_sheet, picture_path
+from movideo.evaluation import Method, MethodUnavailable
+from movideo.evaluation.examples import Pictures, choose, picture_path
 from movideo.evaluation.page import write_page
 from movideo.evaluation.producer import SampleMaker
 from movideo.evaluation.provenance import Run, Software
 from movideo.evaluation.published import published_table
-from movideo.evaluation.report import FigureInfo, Measured, Report, ReportRow
+from movideo.evaluation.report import Measured, MetricInfo, Report, ReportRow
 from movideo.evaluation.samples import SampleFolder, folder_name
 from movideo.hub.pretrained import EMBEDDED
-from movideo.metrics.base import Protocol, clip_ids
+from movideo.metrics import VideoMetric
+from movideo.metrics.base import Description, clip_ids
 from movideo.text_to_image import TextToImage
 from movideo.video.write import write_image
+from movideo.visualization.clips import clip_sheet
 
 
 class VideoEvaluation(L.LightningModule):
     """Has every method make a video of every sample, and reports what they are worth.
 
     Videos are kept in `out/samples`: a run that was stopped makes only those that are missing, and
-    a figure that is added later is computed from them, unless it needs motion that was not kept.
+    a metric that is added later is computed from them, unless it needs motion that was not kept.
     `out/report.json`, `out/report.md` and pictures are written at the end.
 
     Args:
         methods: the rows, by title.
-        figures: the columns; one that cannot be computed here is named in the report.
+        metrics: the columns; one that cannot be computed here is named in the report.
         model: of the methods that name none: a folder written by `movideo export`, a hub id, or by
             default the small one that comes along.
         table: which of the paper's tables stands beside (see `movideo.evaluation.published`).
@@ -49,13 +51,13 @@ class VideoEvaluation(L.LightningModule):
         out: the report's folder.
 
     Raises:
-        UserError: there is no method, no figure or no such table, or a method's title does not do.
+        UserError: there is no method, no metric or no such table, or a method's title does not do.
     """
 
     def __init__(
         self,
         methods: dict[str, Method],
-        figures: list[Figure],
+        metrics: list[VideoMetric],
         model: str = EMBEDDED,
         table: str | None = None,
         depth_estimator: DepthEstimator | None = None,
@@ -65,8 +67,8 @@ class VideoEvaluation(L.LightningModule):
         out: str = "evaluation",
     ) -> None:
         super().__init__()
-        if not methods or not figures:
-            raise UserError("model.methods, model.figures: give at least one of each")
+        if not methods or not metrics:
+            raise UserError("model.methods, model.metrics: give at least one of each")
         folders = Counter(map(folder_name, methods))
         for title in methods:
             if folders[folder_name(title)] > 1 or title.startswith("."):
@@ -86,16 +88,16 @@ class VideoEvaluation(L.LightningModule):
                 self.methods[title] = method
             except MethodUnavailable as error:
                 self.not_computed[title] = str(error)
-        for figure in figures:
-            if (missing := figure.unavailable()) is not None:
-                self.not_computed[figure.name] = missing
-        self.figures = [figure for figure in figures if figure.name not in self.not_computed]
+        for metric in metrics:
+            if (missing := metric.unavailable()) is not None:
+                self.not_computed[metric.name] = missing
+        self.metrics = [metric for metric in metrics if metric.name not in self.not_computed]
         self.cells = {
-            title: {figure.name: deepcopy(figure) for figure in self.figures}
+            title: {metric.name: deepcopy(metric) for metric in self.metrics}
             for title in self.methods
         }
-        self.figure_networks = nn.ModuleList(
-            figure for cells in self.cells.values() for figure in cells.values()
+        self.metric_networks = nn.ModuleList(
+            metric for cells in self.cells.values() for metric in cells.values()
         )
         self.maker = SampleMaker(
             SampleFolder(self.out / "samples"),
@@ -103,25 +105,25 @@ class VideoEvaluation(L.LightningModule):
             flow_estimator or DISFlow(),
             text_to_image,
             seed,
-            keeps_motion=any("motion" in figure.needs for figure in self.figures),
+            keeps_motion=any("motion" in metric.needs for metric in self.metrics),
         )
 
     def setup(self, stage: str) -> None:
-        """Refuses a precision that would change the figures' networks too, unseen in the report.
+        """Refuses a precision that would change the metrics' networks too, unseen in the report.
 
         Raises:
             UserError: it is not `32-true`.
         """
         if self.trainer.precision != "32-true":
             raise UserError(
-                f"trainer.precision: {self.trainer.precision}; figures are measured in 32-true: "
+                f"trainer.precision: {self.trainer.precision}; metrics are measured in 32-true: "
                 "give --trainer.precision 32-true"
             )
 
     def training_step(self, *_: object) -> None:
-        """Never reached: `configure_optimizers` refuses first."""
+        """Never reached: `conmetric_optimizers` refuses first."""
 
-    def configure_optimizers(self) -> None:
+    def conmetric_optimizers(self) -> None:
         """Refuses to train.
 
         Raises:
@@ -139,13 +141,13 @@ class VideoEvaluation(L.LightningModule):
     def test_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
         """Makes the videos that are missing, and measures all."""
         for title, clips in self.maker.judged(self.methods, batch):
-            for figure in self.cells[title].values():
-                if figure.fits(clips):
-                    figure.update(clips)
+            for metric in self.cells[title].values():
+                if metric.fits(clips):
+                    metric.update(clips)
         self._names.update(batch["name"])
 
     def on_test_epoch_end(self) -> None:
-        """Writes the report; all processes bring their figures together for it."""
+        """Writes the report; all processes bring their metrics together for it."""
         rows = {
             title: ReportRow(self.methods[title].settings(), _measured(cells, self.seed))
             for title, cells in self.cells.items()
@@ -156,7 +158,7 @@ class VideoEvaluation(L.LightningModule):
                 table=self.table,
                 data=self._data_protocol(),
                 seed=self.seed,
-                figures={figure.name: FigureInfo.of(figure) for figure in self.figures},
+                metrics={metric.name: MetricInfo.of(metric) for metric in self.metrics},
                 rows=rows,
                 not_computed=self.not_computed,
                 pictures=pictures,
@@ -168,21 +170,21 @@ class VideoEvaluation(L.LightningModule):
             report.write(self.out)
             rank_zero_info(f"report: {write_page(report, self.out)}")
         for title, row in rows.items():
-            self.log_dict({f"test/{title}/{name}": m.value for name, m in row.figures.items()})
+            self.log_dict({f"test/{title}/{name}": m.value for name, m in row.metrics.items()})
 
-    def _data_protocol(self) -> Protocol:
+    def _data_protocol(self) -> Description:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        protocol: Protocol = dict(data.protocol())
-        return {"motion of clips without labels": self.maker.teachers, **protocol}
+        protocol: Description = dict(data.protocol())
+        return {"motion of clips without labels": self.maker.estimators, **protocol}
 
     def _pictures(self) -> Pictures | None:
-        """Draws the first method's worst, median and best clip, by the first figure that can."""
+        """Draws the first method's worst, median and best clip, by the first metric that can."""
         names = {int(clip_ids([name])): name for name in _of_all_processes(self._names)}
         title, cells = next(iter(self.cells.items()))
-        for name, figure in cells.items():
-            ids, values = figure.table()
-            better = FigureInfo.of(figure).better
-            if better is None or figure.frozen_clip_wins or values.shape != (len(names),):
+        for name, metric in cells.items():
+            ids, values = metric.table()
+            better = MetricInfo.of(metric).better
+            if better is None or metric.frozen_clip_wins or values.shape != (len(names),):
                 continue
             by_name = {names[int(i)]: float(v) for i, v in zip(ids, values, strict=True)}
             shown = choose(by_name, better)
@@ -198,9 +200,9 @@ class VideoEvaluation(L.LightningModule):
         return clip_sheet(data.true_clip(name), videos)
 
 
-def _measured(cells: dict[str, Figure], seed: int) -> dict[str, Measured]:
-    """Those of a method's figures that apply to it."""
-    measured = {name: Measured.of(figure, seed) for name, figure in cells.items()}
+def _measured(cells: dict[str, VideoMetric], seed: int) -> dict[str, Measured]:
+    """Those of a method's metrics that apply to it."""
+    measured = {name: Measured.of(metric, seed) for name, metric in cells.items()}
     return {name: found for name, found in measured.items() if found.samples}
 
 

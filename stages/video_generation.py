@@ -15,11 +15,11 @@ from movideo.clips.key_frames import KeyFrameBatch
 from movideo.diffusion import ClassifierFreeGuidance, Guidance, sample_generator
 from movideo.errors import UserError
 from movideo.hub.pretrained import EMBEDDED
-from movideo.losses import FramePerceptualLoss
+from movideo.metrics import VideoMetric
 from movideo.pipeline import GeneratedVideos, MoVideoPipeline
 from movideo.text_to_image import TextToImage, required
 from movideo.video.write import write_mp4
-from stages.generation_metrics import GenerationMetrics
+from stages.metric_rows import MetricRows, generation_metrics, generation_rows
 from stages.predictions import PredictionFolder, Row
 
 
@@ -36,7 +36,7 @@ class VideoGeneration(L.LightningModule):
         seed: of the noise; each video's own depends on its name too.
         out: where `movideo predict` writes its videos.
         text_to_image: makes key frames of prompts; needed for nothing else.
-        perceptual_score: what tests measure with; random features by default.
+        metrics: of tests; by default `stages.metric_rows.generation_metrics`.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class VideoGeneration(L.LightningModule):
         seed: int = 0,
         out: str = "predictions",
         text_to_image: TextToImage | None = None,
-        perceptual_score: FramePerceptualLoss | None = None,
+        metrics: list[VideoMetric] | None = None,
     ) -> None:
         super().__init__()
         self.model = model
@@ -57,7 +57,7 @@ class VideoGeneration(L.LightningModule):
         self.seed = seed
         self.predictions = PredictionFolder(out)
         self.text_to_image = text_to_image
-        self.metrics = GenerationMetrics(perceptual_score)
+        self.metrics = MetricRows(metrics or generation_metrics())
 
     def training_step(self, *_: object) -> None:
         """Never reached: `configure_optimizers` refuses first."""
@@ -142,14 +142,13 @@ class VideoGeneration(L.LightningModule):
         )
 
     def test_step(self, batch: ClipBatch, batch_idx: int) -> None:
-        """Figures of videos whose motion was generated too."""
+        """Measures videos whose motion was generated too."""
         result = self.generate(batch)
-        motion = result.motion
-        self.metrics.update(batch, result.video, motion)
+        self.metrics.update(generation_rows(batch, result.video, result.motion))
 
     def on_test_epoch_end(self) -> None:
-        """Reports the figures of all test clips."""
-        self.log_dict({f"test/{name}": value for name, value in self.metrics.compute().items()})
+        """Reports the metrics over all test clips."""
+        self.log_dict(self.metrics.logged())
         self.metrics.reset()
 
     def predict_step(self, batch: ClipBatch | KeyFrameBatch, batch_idx: int) -> list[Path]:

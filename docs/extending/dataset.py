@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from datamodules.evaluation import EvaluationDataModule, Protocol, Sample, TrueClip
+from datamodules.evaluation import Description, EvaluationDataModule, Sample, TrueClip
 from movideo.clips.sources import find_videos
 
 
@@ -22,5 +22,5 @@ class VideoFolder(EvaluationDataModule):
     def list_samples(self, clips: dict[str, TrueClip]) -> list[Sample]:
         return [Sample(name, clip=clip) for name, clip in clips.items()]
 
-    def described(self) -> Protocol:
+    def described(self) -> Description:
         return {"prompts": "none"}

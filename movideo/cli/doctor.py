@@ -14,7 +14,7 @@ from huggingface_hub import constants
 from lightning import LightningDataModule, LightningModule
 from torch import nn
 
-import stages  # noqa: F401  (`--model` knows its classes by their short names)
+import stages
 from datamodules import VideoClipDataModule
 from movideo.cli.parser import UserArgumentParser, telling
 from movideo.cli.weight_places import Need, needed_weights
@@ -164,7 +164,7 @@ def without_weights(parser: UserArgumentParser, options: Any) -> LightningModule
     options = options.clone()
     options.pop("data", None)  # its estimators would be built, weights and all
     own = options.model.init_args
-    for name in ("init_from", "decoder_checkpoint", "rivals"):
+    for name in ("init_from", "decoder_checkpoint", "baselines"):
         if own.get(name):
             own[name] = None
     stage: LightningModule = telling(parser.instantiate, options).model
@@ -180,6 +180,8 @@ def doctor_parser() -> UserArgumentParser:
         "if all are there, 1 if one is missing, 2 if the config is wrong. Asks no network.",
     )
     parser.add_argument("-c", "--config", action="config", help="A config, yours or a shipped one.")
+    for name in stages.TESTED:
+        getattr(stages, name)  # loads it: `--model` knows what is loaded by its short name
     parser.add_subclass_arguments(LightningModule, "model", required=False)
     # As `movideo predict` reads it: a config that chooses no class means clips of videos.
     parser.add_subclass_arguments(LightningDataModule, "data", required=False)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from movideo.evaluation.methods import Settings
 from movideo.evaluation.provenance import Run, Software
-from movideo.evaluation.report import FigureInfo, Measured, Report, ReportRow
-from movideo.metrics.base import Protocol
+from movideo.evaluation.report import Measured, MetricInfo, Report, ReportRow, Settings
+from movideo.metrics.base import Description
 from movideo.storage.digest import content_hash
 
 
 def stage_report(
     stage: str,
     checkpoint: str | None,
-    data: Protocol,
-    figures: Mapping[str, float],
+    data: Description,
+    metrics: Mapping[str, float],
     seed: int,
     run: Run,
 ) -> Report:
@@ -26,7 +25,7 @@ def stage_report(
         stage: the LightningModule's class name.
         checkpoint: what was tested, if it came from one.
         data: protocol of the clips.
-        figures: as they are logged, `test/FIGURE` or `test/ROW/FIGURE`.
+        metrics: as they are logged, `test/FIGURE` or `test/ROW/FIGURE`.
         seed: of the run.
         run: time and place.
     """
@@ -34,15 +33,15 @@ def stage_report(
     if checkpoint is not None and Path(checkpoint).is_file():
         settings["weights"] = content_hash(checkpoint)
     rows: dict[str, dict[str, Measured]] = {}
-    for name, value in figures.items():
-        row, _, figure = name.removeprefix("test/").rpartition("/")
+    for name, value in metrics.items():
+        row, _, metric = name.removeprefix("test/").rpartition("/")
         measured = Measured(value, None, int(data["samples"]), None)
-        rows.setdefault(row or stage, {})[figure] = measured
+        rows.setdefault(row or stage, {})[metric] = measured
     return Report(
         table=None,
         data=data,
         seed=seed,
-        figures={n: FigureInfo("", None, False, {}) for cells in rows.values() for n in cells},
+        metrics={n: MetricInfo("", None, False, {}) for cells in rows.values() for n in cells},
         rows={title: ReportRow(settings, cells) for title, cells in rows.items()},
         not_computed={},
         pictures=None,

@@ -17,7 +17,7 @@ from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-import stages  # `--model` knows its classes by their short names
+import stages
 from datamodules import VideoClipDataModule
 from movideo.cli.configs import shipped_config, shipped_configs
 from movideo.cli.parser import StageArgumentParser, telling
@@ -162,19 +162,19 @@ class MovideoCLI(LightningCLI):
         self._started = monotonic()
 
     def after_test(self) -> None:
-        """Writes the figures into the run's log folder: `metrics.json`, and a report with them."""
+        """Writes the metrics into the run's log folder: `metrics.json`, and a report with them."""
         folder = self.trainer.log_dir  # all processes agree on it: each has to ask
         if not self.trainer.is_global_zero or folder is None:
             return
-        figures = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
+        metrics = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         with whole_file(Path(folder) / "metrics.json") as temporary:
-            temporary.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
+            temporary.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
         if not isinstance(self.model, stages.VideoEvaluation):  # which writes a fuller one itself
             report = stage_report(
                 type(self.model).__name__,
                 self.config["test"].get("ckpt_path"),
                 self.datamodule.protocol(),
-                figures,
+                metrics,
                 self.config["test"]["seed_everything"],
                 Run.ending_now(
                     self.model.device, monotonic() - self._started, self.trainer.world_size
@@ -200,6 +200,8 @@ def run_stage(arguments: list[str]) -> None:
     }
     # Stages learn from clips; whole videos are made of other data too, and measured on it.
     chooses_data = arguments[0] in ("test", "predict")
+    for name in stages.TESTED if chooses_data else stages.TRAINED:
+        getattr(stages, name)  # loads it: `--model` knows what is loaded by its short name
     try:
         MovideoCLI(
             LightningModule,

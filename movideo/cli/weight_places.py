@@ -40,11 +40,11 @@ EMBEDDED_PARTS = {"VideoAutoencoder": "autoencoder", "ImageEncoder": "image_enco
 OWN_WEIGHTS = {
     "init_from": "movideo fit",
     "decoder_checkpoint": "movideo fit --config stage3.yaml",
-    "rivals": "movideo fit --config stage3.yaml",
+    "baselines": "movideo fit --config stage3.yaml",
     "model": "movideo export",
 }
-# Figures that look for a file where torch keeps weights, unless they are told another place.
-FIGURE_FILES = {
+# Metrics that look for a file where torch keeps weights, unless they are told another place.
+METRIC_FILES = {
     "FVD": (I3D_FILE, "as StyleGAN-V's authors published it", 51_235_320),
     "I3D": (I3D_FILE, "as StyleGAN-V's authors published it", 51_235_320),
     "FID": (INCEPTION_FILE, f"from https://{INCEPTION_PUBLISHED}", 95_600_000),
@@ -103,8 +103,8 @@ def needed_weights(config: Mapping[str, Any], option: str = "") -> Iterator[Need
     kind = str(config.get("class_path", "")).rpartition(".")[2]
     if kind and arguments.get("pretrained"):
         yield Need(option, arguments["pretrained"], pretrained_place(kind, arguments))
-    if kind in FIGURE_FILES and not arguments.get("classifier"):
-        file, fetch, size = FIGURE_FILES[kind]
+    if kind in METRIC_FILES and not arguments.get("classifier"):
+        file, fetch, size = METRIC_FILES[kind]
         path = Path(arguments.get("path") or cache_folder() / file)
         yield Need(
             f"{option} {kind}",

@@ -95,3 +95,10 @@ def to_clip_batch(stored: StoredBatch) -> ClipBatch:
 def key_frames(video: Tensor, key_index: Tensor) -> Tensor:
     """The key frame `(B, C, H, W)` of each clip `(B, F, C, H, W)`, given its index `(B,)`."""
     return video[torch.arange(len(video), device=video.device), key_index]
+
+
+def without_key_frames(mask: Tensor, key_index: Tensor) -> Tensor:
+    """A mask `(B, F, 1, H, W)`, 0 in the key frame of each clip, given its index `(B,)`."""
+    counts = mask.clone()
+    counts[torch.arange(len(mask), device=mask.device), key_index] = 0
+    return counts

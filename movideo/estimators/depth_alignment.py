@@ -11,7 +11,7 @@ MIN_VISIBLE = 0.05  # share of the image that must be seen in both frames
 MAX_RATIO = 10.0  # more than this between two frames is no flicker: one of them is flat
 
 
-def align_depth(depth: Tensor, flow_i2v: Tensor, flow_v2i: Tensor, key_index: int) -> Tensor:
+def align_frames(depth: Tensor, flow_i2v: Tensor, flow_v2i: Tensor, key_index: int) -> Tensor:
     """Scale and shift that bring the depth of each frame to that of the key frame.
 
     Each frame's depth is carried to the key frame; over the points visible in both, the median and

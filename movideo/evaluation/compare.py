@@ -9,7 +9,7 @@ from typing import Any
 
 from movideo.errors import UserError
 from movideo.evaluation.markdown import FROZEN, NONE, heading, number, table, text
-from movideo.evaluation.report import FigureInfo, Measured, Report, row_videos
+from movideo.evaluation.report import Measured, MetricInfo, Report, row_videos
 
 _ABSENT = object()
 
@@ -47,14 +47,14 @@ def compare(reports: Sequence[Labelled], any_protocol: bool = False) -> str:
 
 
 def protocol_differences(reports: Sequence[Labelled]) -> Iterator[str]:
-    """What each report has otherwise than those before it: data, number of videos, figures."""
+    """What each report has otherwise than those before it: data, number of videos, metrics."""
     first, *others = reports
-    known: dict[str, tuple[str, FigureInfo]] = {}
-    for name, info in first.report.figures.items():
+    known: dict[str, tuple[str, MetricInfo]] = {}
+    for name, info in first.report.metrics.items():
         known[name] = first.label, info
     for other in others:
         yield from _differences("data", first.label, _data(first), other.label, _data(other))
-        for name, info in other.report.figures.items():
+        for name, info in other.report.metrics.items():
             label, before = known.setdefault(name, (other.label, info))
             yield from _differences(name, label, _flat(before), other.label, _flat(info))
 
@@ -63,7 +63,7 @@ def _data(labelled: Labelled) -> dict[str, Any]:
     return {**labelled.report.data, "videos": labelled.report.videos}
 
 
-def _flat(info: FigureInfo) -> dict[str, Any]:
+def _flat(info: MetricInfo) -> dict[str, Any]:
     fields = asdict(info)
     return {**fields.pop("protocol"), **fields}
 
@@ -82,12 +82,12 @@ def _said(value: Any) -> str:
 
 
 def _table(reports: Sequence[Labelled]) -> str:
-    figures: dict[str, FigureInfo] = {}
+    metrics: dict[str, MetricInfo] = {}
     for labelled in reports:
-        figures = labelled.report.figures | figures  # as the first that has it
+        metrics = labelled.report.metrics | metrics  # as the first that has it
     titles = dict.fromkeys(title for labelled in reports for title in labelled.report.rows)
-    columns = dict.fromkeys(name for labelled in reports for name in labelled.report.figures)
-    header = ["method", "report", "videos", *(heading(name, figures[name]) for name in columns)]
+    columns = dict.fromkeys(name for labelled in reports for name in labelled.report.metrics)
+    header = ["method", "report", "videos", *(heading(name, metrics[name]) for name in columns)]
     first = reports[0].report
     rows = []
     for title in titles:
@@ -95,8 +95,8 @@ def _table(reports: Sequence[Labelled]) -> str:
         for index, labelled in enumerate(reports):
             if (row := labelled.report.rows.get(title)) is None:
                 continue
-            beside = base.figures if base and index else {}
-            cells = (_cell(row.figures.get(name), beside.get(name)) for name in columns)
+            beside = base.metrics if base and index else {}
+            cells = (_cell(row.metrics.get(name), beside.get(name)) for name in columns)
             rows.append([text(title), text(labelled.label), str(row_videos(row)), *cells])
     return table(header, rows)
 
@@ -111,8 +111,8 @@ def _cell(cell: Measured | None, base: Measured | None) -> str:
 
 def _notes(reports: Sequence[Labelled]) -> Iterator[str]:
     yield f"In parentheses: the difference to the same method in {text(reports[0].label)}."
-    figures = (info for labelled in reports for info in labelled.report.figures.values())
-    if any(info.frozen_clip_wins for info in figures):
+    metrics = (info for labelled in reports for info in labelled.report.metrics.values())
+    if any(info.frozen_clip_wins for info in metrics):
         yield f"{FROZEN} A clip that never moves wins."
     yield ""
     for labelled in reports:

@@ -8,16 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from torch import Tensor
-
-from movideo.visualization.contact_sheet import contact_sheet
-
 Better = Literal["higher", "lower"]
 
 FOLDER = "pictures"
-TRUTH = "true clip"
-CELL_HEIGHT = 128
-MOST_CELL_HEIGHT = 256
 
 
 @dataclass(frozen=True)
@@ -26,7 +19,7 @@ class Shown:
 
     Attributes:
         clip: its name.
-        value: the figure that it was chosen for.
+        value: the metric that it was chosen for.
     """
 
     clip: str
@@ -38,12 +31,12 @@ class Pictures:
     """Which clips a report shows.
 
     Attributes:
-        figure: the one that they were chosen by.
+        metric: the one that they were chosen by.
         method: whose values decided.
         shown: the clips, under `worst`, `median` and `best`.
     """
 
-    figure: str
+    metric: str
     method: str
     shown: dict[str, Shown]
 
@@ -54,7 +47,7 @@ def choose(values: Mapping[str, float], better: Better) -> dict[str, Shown]:
     Of equal ones the first by name is the worst; the median of an even number is the worse of two.
 
     Args:
-        values: a figure of each clip by its name; those that are NaN are passed over.
+        values: a metric of each clip by its name; those that are NaN are passed over.
         better: which values are good.
 
     Returns:
@@ -72,21 +65,3 @@ def choose(values: Mapping[str, float], better: Better) -> dict[str, Shown]:
 def picture_path(place: str) -> Path:
     """Where a picture lies in a report's folder."""
     return Path(FOLDER, f"{place}.png")
-
-
-def clip_sheet(truth: Tensor | None, videos: Mapping[str, Tensor], columns: int = 6) -> Tensor:
-    """The true clip, and below it what each method made of it; pixels stay pixels up to 256 a side.
-
-    Args:
-        truth: `(F, 3, H, W)` in [-1, 1], if there is one.
-        videos: likewise, by the title of the method.
-        columns: frames shown, evenly spread from the first to the last.
-
-    Returns:
-        `(3, height, width)` in [-1, 1].
-    """
-    rows = {} if truth is None else {TRUTH: truth}
-    rows |= videos
-    height = next(iter(rows.values())).shape[-2]
-    height *= math.ceil(CELL_HEIGHT / height)
-    return contact_sheet(rows, columns, min(height, MOST_CELL_HEIGHT))

@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from movideo.evaluation.report import FigureInfo
+    from movideo.evaluation.report import MetricInfo
 
 NONE = "–"
 ARROWS = {"higher": " ↑", "lower": " ↓", None: ""}
-FROZEN = "†"  # marks figures that a clip that never moves wins
+FROZEN = "†"  # marks metrics that a clip that never moves wins
 _MARKS = str.maketrans({mark: f"\\{mark}" for mark in "\\`*|<[]"})
 
 
@@ -34,8 +34,8 @@ def number(value: float) -> str:
     return f"{value:.0f}" if 1e4 <= abs(value) < math.inf else f"{value:.4g}"
 
 
-def heading(name: str, figure: FigureInfo) -> str:
+def heading(name: str, metric: MetricInfo) -> str:
     """A column's, such as `PSNR (dB) ↑`."""
-    unit = f" ({text(figure.unit)})" if figure.unit else ""
-    frozen = f" {FROZEN}" if figure.frozen_clip_wins else ""
-    return f"{text(name)}{unit}{ARROWS[figure.better]}{frozen}"
+    unit = f" ({text(metric.unit)})" if metric.unit else ""
+    frozen = f" {FROZEN}" if metric.frozen_clip_wins else ""
+    return f"{text(name)}{unit}{ARROWS[metric.better]}{frozen}"

@@ -6,13 +6,14 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from movideo.diffusion import ClassifierFreeGuidance, Guidance
 from movideo.errors import UserError
+from movideo.evaluation.report import Settings
 from movideo.hub.model_folder import ModelFolder, is_checkpoint
 from movideo.models import FrameDecoder, VideoAutoencoder, VideoDecoder
 from movideo.models.decoder import load_decoder
@@ -20,9 +21,6 @@ from movideo.motion.space import Motion
 from movideo.ops import warp
 from movideo.pipeline import MoVideoPipeline
 from movideo.storage.digest import content_hash, hex_digest
-
-Settings = dict[str, Any]
-"""What a method's videos depend on: plain values."""
 
 
 @dataclass(frozen=True)
@@ -127,8 +125,8 @@ class Generation(Method):
         self.num_inference_steps = num_inference_steps
         self.guidance = guidance or ClassifierFreeGuidance()
 
+    @override
     def prepare(self, model: str) -> None:
-        """See `Method.prepare`."""
         self.model = self.model or model
         try:
             self.pipeline = _pipeline(self.model)
@@ -137,8 +135,8 @@ class Generation(Method):
                 raise MethodUnavailable(str(error)) from error
             raise
 
+    @override
     def settings(self) -> Settings:
-        """See `Method.settings`."""
         guidance = type(self.guidance).__name__, *vars(self.guidance).values()
         assert self.model is not None
         return super().settings() | {
@@ -149,8 +147,8 @@ class Generation(Method):
             "guidance": " ".join(map(str, guidance)),
         }
 
+    @override
     def make(self, given: MethodInput) -> Made:
-        """See `Method.make`."""
         result = self.pipeline.to(given.image.device).generate(
             given.image,
             fps=given.fps,
@@ -171,8 +169,8 @@ class FlowWarping(Method):
     What the key frame does not show is filled with what lies there in it.
     """
 
+    @override
     def make(self, given: MethodInput) -> Made:
-        """See `Method.make`."""
         assert given.motion is not None
         return Made(warp(given.image[:, None], given.motion.flow_i2v))
 
@@ -182,8 +180,8 @@ class FrozenKeyFrame(Method):
 
     needs_clip = False
 
+    @override
     def make(self, given: MethodInput) -> Made:
-        """See `Method.make`."""
         return Made(given.image[:, None].repeat(1, given.num_frames, 1, 1, 1))
 
 
@@ -203,8 +201,8 @@ class Reconstruction(Method):
         self.decoder = decoder
         self.optional = optional
 
+    @override
     def prepare(self, model: str) -> None:
-        """See `Method.prepare`."""
         self.autoencoder = _pipeline(model).autoencoder
         try:
             self.module = (
@@ -218,16 +216,16 @@ class Reconstruction(Method):
             raise
         self.module.eval().requires_grad_(False)
 
+    @override
     def settings(self) -> Settings:
-        """See `Method.settings`."""
         return super().settings() | {
             "autoencoder": self.autoencoder.fingerprint(),
             "decoder": self.decoder or self.module.label,
             "weights": self.decoder and _fingerprint(self.decoder),
         }
 
+    @override
     def make(self, given: MethodInput) -> Made:
-        """See `Method.make`."""
         assert given.video is not None
         assert given.motion is not None
         device = given.video.device

@@ -9,9 +9,8 @@ from typing import Any
 
 from movideo.evaluation.examples import picture_path
 from movideo.evaluation.markdown import FROZEN, NONE, heading, number, table, text
-from movideo.evaluation.methods import FrozenKeyFrame
 from movideo.evaluation.published import UNKNOWN, PublishedRow, PublishedTable, published_table
-from movideo.evaluation.report import Report, ReportRow, row_videos
+from movideo.evaluation.report import FROZEN_KEY_FRAME, Report, ReportRow, row_videos
 from movideo.storage.atomic import whole_file
 
 FILE = "report.md"
@@ -42,9 +41,9 @@ def page(report: Report) -> str:
         *_notes(report, published),
         *_pictures(report),
         *_not_computed(report),
-        "## Protocol",
+        "## Description",
         _list("Data", {"seed": report.seed, **report.data}),
-        *(_list(name, info.protocol) for name, info in report.figures.items()),
+        *(_list(name, info.protocol) for name, info in report.metrics.items()),
         "## Methods",
         *(_list(title, row.settings) for title, row in report.rows.items()),
         "## Made with",
@@ -54,18 +53,18 @@ def page(report: Report) -> str:
 
 
 def _main_table(report: Report, published: PublishedTable | None) -> str:
-    header = ["method", "videos", *(heading(n, info) for n, info in report.figures.items())]
-    best = {name: _best(report, name) for name in report.figures}
+    header = ["method", "videos", *(heading(n, info) for n, info in report.metrics.items())]
+    best = {name: _best(report, name) for name in report.metrics}
     rows = [
         [
             text(title),
             str(row_videos(row)),
-            *(_cell(row, name, best[name]) for name in report.figures),
+            *(_cell(row, name, best[name]) for name in report.metrics),
         ]
         for title, row in report.rows.items()
     ]
     for printed in _printed(report, published):
-        values = (printed.values.get(name) for name in report.figures)
+        values = (printed.values.get(name) for name in report.metrics)
         title = f"*{text(printed.method)}, {text(printed.source)}*"
         rows.append([title, NONE, *(NONE if v is None else f"*{v:g}*" for v in values)])
     return table(header, rows)
@@ -73,11 +72,11 @@ def _main_table(report: Report, published: PublishedTable | None) -> str:
 
 def _printed(report: Report, published: PublishedTable | None) -> list[PublishedRow]:
     rows = published.rows if published else ()
-    return [row for row in rows if row.values.keys() & report.figures.keys()]
+    return [row for row in rows if row.values.keys() & report.metrics.keys()]
 
 
 def _cell(row: ReportRow, name: str, best: str | None) -> str:
-    cell = row.figures.get(name)
+    cell = row.metrics.get(name)
     if cell is None or math.isnan(cell.value):
         return NONE
     written = number(cell.value)
@@ -91,11 +90,11 @@ def _cell(row: ReportRow, name: str, best: str | None) -> str:
 
 def _best(report: Report, name: str) -> str | None:
     """The best value of a column as it is printed: what prints alike is equally good."""
-    info = report.figures[name]
+    info = report.metrics[name]
     values = [
-        row.figures[name].value
+        row.metrics[name].value
         for row in report.rows.values()
-        if name in row.figures and not (info.frozen_clip_wins and _is_frozen(row))
+        if name in row.metrics and not (info.frozen_clip_wins and _is_frozen(row))
     ]
     values = [value for value in values if not math.isnan(value)]
     if info.better is None or not values:
@@ -104,12 +103,12 @@ def _best(report: Report, name: str) -> str | None:
 
 
 def _is_frozen(row: ReportRow) -> bool:
-    return row.settings.get("method") == FrozenKeyFrame.__name__
+    return row.settings.get("method") == FROZEN_KEY_FRAME
 
 
 def _notes(report: Report, published: PublishedTable | None) -> Iterator[str]:
     lines = ["Bold: the best of a column. In brackets: 95% confidence, see the protocol."]
-    if frozen := [text(n) for n, info in report.figures.items() if info.frozen_clip_wins]:
+    if frozen := [text(n) for n, info in report.metrics.items() if info.frozen_clip_wins]:
         there = any(map(_is_frozen, report.rows.values()))
         lines.append(
             f"{FROZEN} A clip that never moves wins {' and '.join(frozen)}: "
@@ -137,7 +136,7 @@ def _source(report: Report, published: PublishedTable) -> str:
 def _warnings(report: Report) -> Iterator[str]:
     methods: dict[str, list[str]] = {}
     for title, row in report.rows.items():
-        for cell in row.figures.values():
+        for cell in row.metrics.values():
             if cell.warning is not None:
                 methods.setdefault(cell.warning, []).append(title)
     for warning, titles in methods.items():
@@ -147,11 +146,11 @@ def _warnings(report: Report) -> Iterator[str]:
 def _pictures(report: Report) -> Iterator[str]:
     if report.pictures is None:
         return
-    figure, method = report.pictures.figure, report.pictures.method
+    metric, method = report.pictures.metric, report.pictures.method
     yield "## Pictures"
     for place, shown in report.pictures.shown.items():
         path = picture_path(place).as_posix()
-        yield f"{place}: {text(shown.clip)}, {text(figure)} of {text(method)} {number(shown.value)}"
+        yield f"{place}: {text(shown.clip)}, {text(metric)} of {text(method)} {number(shown.value)}"
         yield f"![{place}]({path})"
 
 

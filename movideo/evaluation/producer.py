@@ -17,7 +17,7 @@ from movideo.errors import UserError
 from movideo.estimators import DepthEstimator, FlowEstimator
 from movideo.evaluation.methods import Method, MethodInput
 from movideo.evaluation.samples import SampleFolder, in_bytes
-from movideo.metrics.clips import JudgedClips
+from movideo.metrics.clips import MeasuredClips
 from movideo.motion.labels import label_motion
 from movideo.motion.space import Motion
 from movideo.ops import normalize_depth
@@ -45,7 +45,7 @@ class SampleMaker:
         flow_estimator: likewise.
         text_to_image: draws the key frames of prompts.
         seed: of the noise; each sample's own depends on its name too.
-        keeps_motion: whether figures need to know the motion that videos were asked to have.
+        keeps_motion: whether metrics need to know the motion that videos were asked to have.
     """
 
     samples: SampleFolder
@@ -56,14 +56,14 @@ class SampleMaker:
     keeps_motion: bool
 
     @property
-    def teachers(self) -> str:
+    def estimators(self) -> str:
         """What estimates the motion of true clips."""
         settings = self.depth_estimator.settings(), self.flow_estimator.settings()
         return ", ".join(json.dumps(each, sort_keys=True) for each in settings)
 
     def judged(
         self, methods: Mapping[str, Method], batch: EvaluationBatch
-    ) -> Iterator[tuple[str, JudgedClips]]:
+    ) -> Iterator[tuple[str, MeasuredClips]]:
         """The videos of each method, by its title, beside the truth.
 
         Raises:
@@ -84,7 +84,7 @@ class SampleMaker:
                 motion = given.motion
             yield (
                 title,
-                JudgedClips(
+                MeasuredClips(
                     names=batch["name"],
                     video=to_float(made["video"]),
                     fps=batch["fps"],
@@ -121,7 +121,7 @@ class SampleMaker:
     ) -> dict[str, Tensor]:
         """What `make` gives for a batch, tensors `(B, ...)`; from the files where all are there.
 
-        A file that lacks one of `fields` is made again: no figure needed it when it was made.
+        A file that lacks one of `fields` is made again: no metric needed it when it was made.
         """
         names = given.batch["name"]
         recipes = [given.recipe(i) | {"settings": settings(i)} for i in range(len(names))]
@@ -164,7 +164,7 @@ class _BatchInput:
     def motion_source(self, index: int) -> str:
         """Where the motion of a true clip comes from; other labels are told apart."""
         if "depth" not in self.batch:
-            return self.maker.teachers
+            return self.maker.estimators
         fields = (self.batch[name][index] for name in FIELDS)  # type: ignore[literal-required]
         return f"labels {_digest(*fields)}"
 
@@ -208,8 +208,8 @@ class _BatchInput:
         assert self.video is not None
         if "depth" in self.batch:
             return label_motion(self.batch)  # type: ignore[arg-type]
-        teachers = {"estimators": self.maker.teachers}
-        fields = self.maker.kept(TRUE_MOTION, lambda _: teachers, self, self._estimate, FIELDS)
+        estimators = {"estimators": self.maker.estimators}
+        fields = self.maker.kept(TRUE_MOTION, lambda _: estimators, self, self._estimate, FIELDS)
         motion = _motion(fields)
         assert motion is not None
         return motion

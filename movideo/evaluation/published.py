@@ -17,7 +17,7 @@ class PublishedRow:
     Attributes:
         method: its name.
         source: who made it.
-        values: by the name of the figure, in the units of ours.
+        values: by the name of the metric, in the units of ours.
     """
 
     method: str

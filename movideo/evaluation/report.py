@@ -11,19 +11,23 @@ from typing import Any, Self
 
 from movideo.errors import UserError
 from movideo.evaluation.examples import Better, Pictures, Shown
-from movideo.evaluation.methods import Settings
 from movideo.evaluation.provenance import Run, Software
-from movideo.metrics.base import Figure, Protocol
+from movideo.metrics.base import Description, VideoMetric
 from movideo.metrics.bootstrap import Interval
 from movideo.storage.atomic import whole_file
 
-FORMAT = 1
+FORMAT = 2
 FILE = "report.json"
 DIGITS = 6  # that count, of numbers in the file
 
 
+FROZEN_KEY_FRAME = "FrozenKeyFrame"  # the `method` of the row that a metric may not be won by
+Settings = dict[str, Any]
+"""What a method's videos depend on: plain values."""
+
+
 @dataclass(frozen=True)
-class FigureInfo:
+class MetricInfo:
     """A column.
 
     Attributes:
@@ -36,17 +40,17 @@ class FigureInfo:
     unit: str
     better: Better | None
     frozen_clip_wins: bool
-    protocol: Protocol
+    protocol: Description
 
     @classmethod
-    def of(cls, figure: Figure) -> Self:
-        """What a figure says of itself."""
+    def of(cls, metric: VideoMetric) -> Self:
+        """What a metric says of itself."""
         better: dict[bool | None, Better | None] = {True: "higher", False: "lower"}
         return cls(
-            figure.unit,
-            better.get(figure.higher_is_better),
-            figure.frozen_clip_wins,
-            figure.protocol(),
+            metric.unit,
+            better.get(metric.higher_is_better),
+            metric.frozen_clip_wins,
+            metric.protocol(),
         )
 
 
@@ -57,7 +61,7 @@ class Measured:
     Attributes:
         value: NaN where there is none.
         interval: 95% confidence, by bootstrap; None where there is none.
-        samples: videos that have this figure.
+        samples: videos that have this metric.
         warning: what to bear in mind.
     """
 
@@ -67,22 +71,22 @@ class Measured:
     warning: str | None
 
     @classmethod
-    def of(cls, figure: Figure, seed: int = 0) -> Self:
-        """What a figure found; with several processes each has to call this.
+    def of(cls, metric: VideoMetric, seed: int = 0) -> Self:
+        """What a metric found; with several processes each has to call this.
 
         Args:
-            figure: after its last `update`.
+            metric: after its last `update`.
             seed: of the bootstrap.
         """
-        _, rows = figure.table()
+        _, rows = metric.table()
         count = sum(not row.isnan().any() for row in rows)
         if count == 0:
             return cls(math.nan, None, 0, None)
         try:
-            value, interval = figure.compute().item(), figure.interval(seed=seed)
-        except UserError as error:  # too few; the other figures of a long run shall not be lost
+            value, interval = metric.compute().item(), metric.interval(seed=seed)
+        except UserError as error:  # too few; the other metrics of a long run shall not be lost
             return cls(math.nan, None, count, str(error))
-        return cls(value, interval, count, figure.warning(count))
+        return cls(value, interval, count, metric.warning(count))
 
 
 @dataclass(frozen=True)
@@ -91,11 +95,11 @@ class ReportRow:
 
     Attributes:
         settings: what its videos depend on.
-        figures: its cells, by the figures' names; those that do not apply to it are left out.
+        metrics: its cells, by the metrics' names; those that do not apply to it are left out.
     """
 
     settings: Settings
-    figures: dict[str, Measured]
+    metrics: dict[str, Measured]
 
 
 @dataclass(frozen=True)
@@ -106,18 +110,18 @@ class Report:
         table: the paper's table that it stands beside (see `published`), if any.
         data: protocol of the data set.
         seed: of the noise and of the bootstrap.
-        figures: the columns, by name.
+        metrics: the columns, by name.
         rows: by the methods' titles.
-        not_computed: figures and methods that are missing, with the reason and how to get them.
+        not_computed: metrics and methods that are missing, with the reason and how to get them.
         pictures: which clips are shown.
         software: what computed it.
         run: time and place.
     """
 
     table: str | None
-    data: Protocol
+    data: Description
     seed: int
-    figures: dict[str, FigureInfo]
+    metrics: dict[str, MetricInfo]
     rows: dict[str, ReportRow]
     not_computed: dict[str, str]
     pictures: Pictures | None
@@ -154,7 +158,7 @@ class Report:
 
 def row_videos(row: ReportRow) -> int:
     """How many videos of a method were measured."""
-    return max((cell.samples for cell in row.figures.values()), default=0)
+    return max((cell.samples for cell in row.metrics.values()), default=0)
 
 
 def read_report(path: str | Path) -> Report:
@@ -183,6 +187,8 @@ def read_report(path: str | Path) -> Report:
             f"{place}: format {version}, and this movideo reads {FORMAT}; update movideo"
         )
     try:
+        if version == 1:
+            found, version = _renamed(found), FORMAT
         report = _parsed(found)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise _no_report(place) from error
@@ -190,6 +196,14 @@ def read_report(path: str | Path) -> Report:
     if version != FORMAT or _plain(asdict(report)) != found:
         raise _no_report(place)
     return report
+
+
+def _renamed(found: Any) -> Any:
+    """A report of format 1, which called metrics figures."""
+    if isinstance(found, dict):
+        names = {"figures": "metrics", "figure": "metric"}
+        return {names.get(key, key): _renamed(value) for key, value in found.items()}
+    return found
 
 
 def _no_report(path: Path) -> UserError:
@@ -204,7 +218,7 @@ def _parsed(found: Mapping[str, Any]) -> Report:
             "table": None if found["table"] is None else str(found["table"]),
             "data": dict(found["data"]),
             "seed": int(found["seed"]),
-            "figures": {name: _figure(f) for name, f in found["figures"].items()},
+            "metrics": {name: _metric(f) for name, f in found["metrics"].items()},
             "rows": {name: _row(row) for name, row in found["rows"].items()},
             "not_computed": {name: str(why) for name, why in found["not_computed"].items()},
             "pictures": None if pictures is None else _pictures(pictures),
@@ -214,15 +228,15 @@ def _parsed(found: Mapping[str, Any]) -> Report:
     )
 
 
-def _figure(found: Mapping[str, Any]) -> FigureInfo:
+def _metric(found: Mapping[str, Any]) -> MetricInfo:
     if found["better"] not in ("higher", "lower", None):
         raise ValueError(found["better"])
-    return FigureInfo(**{**found, "unit": str(found["unit"]), "protocol": dict(found["protocol"])})
+    return MetricInfo(**{**found, "unit": str(found["unit"]), "protocol": dict(found["protocol"])})
 
 
 def _row(found: Mapping[str, Any]) -> ReportRow:
-    figures = {name: _cell(cell) for name, cell in found["figures"].items()}
-    return ReportRow(**{**found, "settings": dict(found["settings"]), "figures": figures})
+    metrics = {name: _cell(cell) for name, cell in found["metrics"].items()}
+    return ReportRow(**{**found, "settings": dict(found["settings"]), "metrics": metrics})
 
 
 def _cell(found: Mapping[str, Any]) -> Measured:

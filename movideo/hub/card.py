@@ -155,7 +155,7 @@ def _training(trainings: Sequence[Training]) -> Iterator[str]:
 
 def _measured(trainings: Sequence[Training]) -> Iterator[str]:
     if any(one.metrics for one in trainings):
-        yield "| stage | figure | value |"
+        yield "| stage | metric | value |"
         yield "| --- | --- | --- |"
     for one in trainings:
         for name, value in one.metrics.items():

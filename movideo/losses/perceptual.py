@@ -100,7 +100,7 @@ class FramePerceptualLoss(PerceptualLoss):
 
     @property
     def curve(self) -> str:
-        """Says whether the figure is LPIPS."""
+        """Says whether the metric is LPIPS."""
         return f"perceptual_2d_{'random-features' if self.backbone.is_random else 'lpips'}"
 
     def features(self, video: Tensor) -> list[Tensor]:

@@ -1,13 +1,13 @@
-"""What every figure of a report has in common: one row of numbers a video, and their summary."""
+"""What every metric of a report has in common: one row of numbers a video, and their summary."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import is_dataclass
 from hashlib import blake2b
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import torch
 import torch.distributed
@@ -15,16 +15,19 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from movideo.metrics.bootstrap import Interval, percentile_interval, resample
-from movideo.metrics.clips import JudgedClips
+from movideo.metrics.clips import MeasuredClips
 
-Protocol = dict[str, str | int | float]
-"""How a figure was measured, in words and numbers that a report prints."""
+if TYPE_CHECKING:
+    from movideo.estimators import Estimator
+
+Description = dict[str, str | int | float]
+"""How something was measured, in words and numbers that a report prints."""
 
 
-class Figure(Metric):
+class VideoMetric(Metric):
     """A number about a set of videos, computed from a row of numbers for each.
 
-    The rows are kept under the videos' names, and videos are measured one by one. So the figure
+    The rows are kept under the videos' names, and videos are measured one by one. So the metric
     depends neither on batches nor on their order nor on the number of processes, each video counts
     once, and a bootstrap can draw the videos again. Summaries are computed in float64.
 
@@ -36,14 +39,14 @@ class Figure(Metric):
         name: heads its column.
         unit: such as `dB`; empty for a plain number.
         higher_is_better: None where neither end is good.
-        needs: which fields of `JudgedClips` must be there besides `video`.
+        needs: which fields of `MeasuredClips` must be there besides `video`.
         frozen_clip_wins: whether a clip that never moves gets the best value.
         interval_method: how `interval` comes about, or why there is none.
     """
 
     name: str
     unit: ClassVar[str] = ""
-    needs: ClassVar[tuple[str, ...]] = ()
+    needs: tuple[str, ...] = ()
     frozen_clip_wins: ClassVar[bool] = False
     interval_method: ClassVar[str] = "bootstrap over videos, percentiles"
     full_state_update = False
@@ -65,14 +68,14 @@ class Figure(Metric):
         return copied
 
     @abstractmethod
-    def measure(self, clips: JudgedClips) -> Tensor:
-        """The row of a single video, `(1, ...)`; NaN where it has no figure."""
+    def measure(self, clips: MeasuredClips) -> Tensor:
+        """The row of a single video, `(1, ...)`; NaN where it has no metric."""
 
     def summary(self, rows: Tensor) -> Tensor:
-        """The figure of rows `(N, ...)` in float64: their mean, without those that are NaN."""
+        """The metric of rows `(N, ...)` in float64: their mean, without those that are NaN."""
         return rows.nanmean()
 
-    def protocol(self) -> Protocol:
+    def protocol(self) -> Description:
         """How it is measured."""
         return {"interval": self.interval_method}
 
@@ -84,19 +87,24 @@ class Figure(Metric):
         """What to bear in mind with that many videos; None if nothing. Known after `update`."""
         return None
 
-    def fits(self, clips: JudgedClips) -> bool:
+    @property
+    def key(self) -> str:
+        """Its name in the log: `PSNR occluded` is logged as `psnr_occluded`."""
+        return self.name.lower().replace(" ", "_")
+
+    def fits(self, clips: MeasuredClips) -> bool:
         """Whether these videos come with all that it needs."""
         return all(getattr(clips, name) is not None for name in self.needs)
 
     @torch.no_grad()
-    def update(self, clips: JudgedClips) -> None:
+    def update(self, clips: MeasuredClips) -> None:
         """Takes in some videos."""
         for clip in one_by_one(clips):
             self.ids.append(clip_ids(clip.names))
             self.rows.append(self.measure(clip).cpu())
 
     def compute(self) -> Tensor:
-        """The figure of all videos so far, a scalar; NaN if there are none."""
+        """The metric of all videos so far, a scalar; NaN if there are none."""
         _, rows = self.table()
         return self.summary(rows)
 
@@ -110,15 +118,15 @@ class Figure(Metric):
     ) -> Interval | None:
         """A confidence interval by bootstrap over videos; see `interval_method`.
 
-        This one is for figures whose rows are single numbers.
+        This one is for metrics whose rows are single numbers.
 
         Args:
-            level: share of such intervals that hold the figure of infinitely many videos.
+            level: share of such intervals that hold the metric of infinitely many videos.
             replicates: how often the videos are drawn again.
             seed: of the draws.
 
         Returns:
-            Its ends; None with fewer than 2 videos that have a figure.
+            Its ends; None with fewer than 2 videos that have a metric.
         """
         _, rows = self.table()
         rows = rows[rows.isfinite()]
@@ -132,28 +140,19 @@ class Figure(Metric):
         )
 
 
-def one_by_one(clips: JudgedClips) -> Iterator[JudgedClips]:
+def one_by_one(clips: MeasuredClips) -> Iterator[MeasuredClips]:
     """Each video by itself: what lies beside it in a batch changes a network's last digits."""
     for index in range(len(clips.names)):
         here = slice(index, index + 1)
-        motion = clips.motion
-        yield replace(
-            clips,
-            names=clips.names[here],
-            video=clips.video[here],
-            fps=clips.fps[here],
-            key_index=clips.key_index[here],
-            truth=None if clips.truth is None else clips.truth[here],
-            references=None if clips.references is None else clips.references[here],
-            prompts=None if clips.prompts is None else clips.prompts[here],
-            motion=motion
-            and replace(
-                motion,
-                depth=motion.depth[here],
-                flow_i2v=motion.flow_i2v[here],
-                flow_v2i=motion.flow_v2i[here],
-            ),
-        )
+
+        def only(value: Any, here: slice = here) -> Any:
+            if isinstance(value, list | Tensor):
+                return value[here]
+            if is_dataclass(value) and not isinstance(value, type):  # motion
+                return type(value)(**{name: field[here] for name, field in vars(value).items()})
+            return value
+
+        yield MeasuredClips(**{name: only(value) for name, value in vars(clips).items()})
 
 
 def clip_ids(names: Sequence[str]) -> Tensor:
@@ -180,3 +179,10 @@ def gathered(ids: Sequence[Tensor], rows: Sequence[Tensor]) -> tuple[Tensor, Ten
     first = torch.ones_like(all_ids, dtype=torch.bool)
     first[1:] = all_ids[1:] != all_ids[:-1]
     return all_ids[first], all_rows[order][first]
+
+
+def describe(estimator: Estimator) -> str:
+    """Which estimator it is, for a report."""
+    settings = estimator.settings()
+    name = str(settings["class_path"]).rpartition(".")[2]
+    return f"{name} {settings['init_args']}"

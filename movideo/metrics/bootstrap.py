@@ -1,4 +1,4 @@
-"""How much a figure would change with other samples."""
+"""How much a metric would change with other samples."""
 
 from collections.abc import Callable
 
@@ -14,17 +14,17 @@ def resample(count: int, generator: torch.Generator) -> Tensor:
 
 
 def percentile_interval(
-    figure: Callable[[torch.Generator], Tensor], level: float, replicates: int, seed: int
+    metric: Callable[[torch.Generator], Tensor], level: float, replicates: int, seed: int
 ) -> Interval:
-    """The middle `level` of what a figure gives on resampled samples: for means.
+    """The middle `level` of what a metric gives on resampled samples: for means.
 
     Args:
-        figure: draws samples with the generator and gives their figure, a scalar.
+        metric: draws samples with the generator and gives their metric, a scalar.
         level: such as 0.95.
         replicates: how often.
         seed: of the generator.
     """
-    values = _replicates(figure, replicates, seed)
+    values = _replicates(metric, replicates, seed)
     tail = (1 - level) / 2
     low, high = torch.nanquantile(values, values.new_tensor([tail, 1 - tail])).tolist()
     return low, high
@@ -32,28 +32,28 @@ def percentile_interval(
 
 def normal_interval(
     point: Tensor,
-    figure: Callable[[torch.Generator], Tensor],
+    metric: Callable[[torch.Generator], Tensor],
     level: float,
     replicates: int,
     seed: int,
 ) -> Interval:
-    """`point` and as many deviations of resampled figures to either side as a normal one needs.
+    """`point` and as many deviations of resampled metrics to either side as a normal one needs.
 
-    For figures that repeated samples bias, so that percentiles could miss `point` itself: the
+    For metrics that repeated samples bias, so that percentiles could miss `point` itself: the
     distance of sets grows where they repeat some samples and lack others.
 
     Args:
-        point: the figure of all samples.
-        figure: as for `percentile_interval`.
+        point: the metric of all samples.
+        metric: as for `percentile_interval`.
         level: likewise.
         replicates: likewise.
         seed: likewise.
     """
-    deviation = _replicates(figure, replicates, seed).std().item()
+    deviation = _replicates(metric, replicates, seed).std().item()
     reach = torch.special.ndtri(torch.tensor((1 + level) / 2, dtype=torch.float64)).item()
     return point.item() - reach * deviation, point.item() + reach * deviation
 
 
-def _replicates(figure: Callable[[torch.Generator], Tensor], replicates: int, seed: int) -> Tensor:
+def _replicates(metric: Callable[[torch.Generator], Tensor], replicates: int, seed: int) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    return torch.stack([figure(generator) for _ in range(replicates)])
+    return torch.stack([metric(generator) for _ in range(replicates)])

@@ -1,4 +1,4 @@
-"""Videos as the figures of a report see them."""
+"""Videos as the metrics of a report see them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class JudgedClips:
+class MeasuredClips:
     """Some videos that one method made, beside what they are measured against.
 
     Attributes:
@@ -25,6 +25,7 @@ class JudgedClips:
         references: the name of each true clip; several samples may share one.
         prompts: what each was made from.
         motion: the motion that the video was asked to have.
+        true_motion: the true clips' by their labels, where they have any.
         shared: what was computed of the truth, once for all methods of a batch (see `once`).
     """
 
@@ -36,6 +37,7 @@ class JudgedClips:
     references: list[str] | None = None
     prompts: list[str] | None = None
     motion: Motion | None = None
+    true_motion: Motion | None = None
     shared: dict[object, Tensor] = field(default_factory=dict)
 
     def once(self, key: object, compute: Callable[[], Tensor]) -> Tensor:

@@ -1,11 +1,15 @@
 """How far a relative depth is from the true one."""
 
+import torch
 from torch import Tensor
+from typing_extensions import override
 
-from movideo.metrics.clip_mean import ClipMean
+from movideo.estimators import DepthEstimator, ParallaxDepth
+from movideo.metrics.base import Description, VideoMetric, describe
+from movideo.metrics.clips import MeasuredClips
 
 
-def align_depth(pred: Tensor, target: Tensor) -> Tensor:
+def fit_scale_and_shift(pred: Tensor, target: Tensor) -> Tensor:
     """`scale * pred + shift` with the least squared error, one scale and shift a clip.
 
     The scale is 0 at least: near and far must not change places. Computed in float64.
@@ -29,7 +33,7 @@ def align_depth(pred: Tensor, target: Tensor) -> Tensor:
 
 
 def depth_error(pred: Tensor, target: Tensor) -> Tensor:
-    """Scale- and shift-invariant error: what `align_depth` leaves, relative to the target's spread.
+    """What `fit_scale_and_shift` leaves, relative to the target's spread.
 
     The root of the mean squared difference over all frames and pixels of the clip, divided by the
     standard deviation of the target over them.
@@ -43,15 +47,44 @@ def depth_error(pred: Tensor, target: Tensor) -> Tensor:
         is flat.
     """
     target = target.double()
-    left = (align_depth(pred, target) - target).flatten(1).square().mean(dim=1)
+    left = (fit_scale_and_shift(pred, target) - target).flatten(1).square().mean(dim=1)
     return (left / target.flatten(1).var(dim=1, unbiased=False)).sqrt().float()
 
 
-class DepthError(ClipMean):
-    """Mean over clips of `depth_error`."""
+class DepthError(VideoMetric):
+    """How far the depth of a video's motion is from the true clip's, by `depth_error`.
 
+    The true depth is that of the labels, or estimated where clips come without any.
+
+    Args:
+        depth_estimator: of true clips without labels; parallax by default, which needs no weights.
+    """
+
+    name = "depth error"
+    needs = ("motion", "truth", "references")
     higher_is_better = False
 
-    def update(self, pred: Tensor, target: Tensor) -> None:
-        """Count some clips; arguments as for `depth_error`."""
-        self.add(depth_error(pred, target))
+    def __init__(self, depth_estimator: DepthEstimator | None = None) -> None:
+        super().__init__()
+        self.depth_estimator = depth_estimator or ParallaxDepth()
+
+    @override
+    def measure(self, clips: MeasuredClips) -> Tensor:
+        motion, truth, references = clips.motion, clips.truth, clips.references
+        assert motion is not None
+        assert truth is not None
+        assert references is not None
+        if clips.true_motion is not None:
+            return depth_error(motion.depth, clips.true_motion.depth)
+        true_depth = clips.once(
+            ("depth", id(self.depth_estimator), references[0]),
+            lambda: torch.stack([self.depth_estimator(clip) for clip in truth]),
+        )
+        return depth_error(motion.depth, true_depth)
+
+    @override
+    def protocol(self) -> Description:
+        return super().protocol() | {
+            "depth": describe(self.depth_estimator),
+            "frames": "all; one scale and shift a clip",
+        }

@@ -3,6 +3,10 @@
 import torch
 from torch import Tensor
 from torchmetrics.functional.image import structural_similarity_index_measure
+from typing_extensions import override
+
+from movideo.metrics.base import Description, VideoMetric
+from movideo.metrics.clips import MeasuredClips
 
 
 def structural_similarity(pred: Tensor, target: Tensor) -> Tensor:
@@ -35,3 +39,23 @@ def neighbour_similarity(embeddings: Tensor) -> Tensor:
     """
     early, late = embeddings[:, :-1], embeddings[:, 1:]
     return torch.nn.functional.cosine_similarity(early, late, dim=2).mean(dim=1)
+
+
+class SSIM(VideoMetric):
+    """Structural similarity to the true clip, by `structural_similarity`."""
+
+    name = "SSIM"
+    needs = ("truth",)
+    higher_is_better = True
+
+    @override
+    def measure(self, clips: MeasuredClips) -> Tensor:
+        assert clips.truth is not None
+        return structural_similarity(clips.video, clips.truth)
+
+    @override
+    def protocol(self) -> Description:
+        return super().protocol() | {
+            "frames": "all, the key frame too",
+            "window": "Gaussian, 11 pixels, deviation 1.5; colours one by one",
+        }

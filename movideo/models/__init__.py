@@ -1,12 +1,11 @@
 """The networks, each importable without the libraries that only the others need.
 
-`Backbone` is what stages 1 and 2 train, `SpatioTemporalUNet` (MoVideo Fig. 2) the paper's. Names
-resolve on first use: diffusers and open_clip take seconds to import, and the command's help needs
-neither.
+`Backbone` is what stages 1 and 2 train, `SpatioTemporalUNet` (MoVideo Fig. 2) the paper's.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from movideo.lazy import resolver
 
 if TYPE_CHECKING:
     from movideo.models.autoencoder import VideoAutoencoder
@@ -35,22 +34,19 @@ __all__ = [
     "inflate_unet",
 ]
 
-_MODULES = {
-    "Backbone": "backbone",
-    "FlowAugmentedDecoder": "decoder",
-    "FrameDecoder": "decoder",
-    "ImageEncoder": "image_encoder",
-    "PatchDiscriminator": "discriminator",
-    "PooledImageEncoder": "image_encoder",
-    "SpatioTemporalUNet": "unet",
-    "TemporalDecoder": "decoder",
-    "VideoAutoencoder": "autoencoder",
-    "VideoDecoder": "decoder",
-    "inflate_unet": "unet",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+__getattr__ = resolver(
+    __name__,
+    {
+        "Backbone": "backbone",
+        "FlowAugmentedDecoder": "decoder",
+        "FrameDecoder": "decoder",
+        "ImageEncoder": "image_encoder",
+        "PatchDiscriminator": "discriminator",
+        "PooledImageEncoder": "image_encoder",
+        "SpatioTemporalUNet": "unet",
+        "TemporalDecoder": "decoder",
+        "VideoAutoencoder": "autoencoder",
+        "VideoDecoder": "decoder",
+        "inflate_unet": "unet",
+    },
+)

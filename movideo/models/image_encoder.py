@@ -135,7 +135,7 @@ class ImageEncoder(PretrainedModule):
 
 
 class PooledImageEncoder(ImageEncoder):
-    """The class token alone: the rival of MoVideo's first remark.
+    """The class token alone: the baseline of MoVideo's first remark.
 
     It is what CLIP pools an image to, after the last layer norm and before the projection into the
     space of texts: `SpatioTemporalUNet` brings a projection of its own.

@@ -131,7 +131,7 @@ class MotionSpace(ConfigPart):
 
 
 class PerFrameMotionSpace(MotionSpace):
-    """Normalises every frame by itself: the rival of MoVideo's third remark.
+    """Normalises every frame by itself: the baseline of MoVideo's third remark.
 
     Frames are then no longer comparable: depth has a range of its own in each, and the scale of
     each frame's flows has to be found from two depth maps of different ranges. The remark is about

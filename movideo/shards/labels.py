@@ -13,7 +13,7 @@ from torch import Tensor
 from movideo.clips.clip import Clip, read_clip
 from movideo.errors import UserError
 from movideo.estimators import DepthEstimator, FlowEstimator
-from movideo.estimators.depth_alignment import align_depth
+from movideo.estimators.depth_alignment import align_frames
 from movideo.ops import resize, resize_flow
 from movideo.shards.producer import RowMaker
 from movideo.shards.shard import ClipLabels
@@ -45,7 +45,7 @@ def label_clip(
         depth = depth_estimator(video)
         flow_i2v = _estimate_flow(video, key, key_index, flow_estimator)
         flow_v2i = _estimate_flow(key, video, key_index, flow_estimator)
-    alignment = align_depth(depth, flow_i2v, flow_v2i, key_index)
+    alignment = align_frames(depth, flow_i2v, flow_v2i, key_index)
     if grid is not None:
         depth = resize(depth, grid)
         flow_i2v, flow_v2i = resize_flow(flow_i2v, grid), resize_flow(flow_v2i, grid)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,6 +21,9 @@ from movideo.ops import (
 from movideo.video.write import write_mp4
 from movideo.visualization.contact_sheet import contact_sheet
 
+TRUTH = "true clip"
+CELL_HEIGHT = 128
+MOST_CELL_HEIGHT = 256
 ERROR_GAIN = 5  # a difference of a fifth of the range is drawn white
 
 
@@ -107,3 +111,21 @@ def decoder_sheet(truth: Tensor, decoded: Mapping[str, Tensor]) -> Tensor:
         rows[name] = video
         rows[f"{name} error x{ERROR_GAIN}"] = (error * ERROR_GAIN * 2 - 1).expand_as(truth)
     return contact_sheet(rows)
+
+
+def clip_sheet(truth: Tensor | None, videos: Mapping[str, Tensor], columns: int = 6) -> Tensor:
+    """The true clip, and below it what each method made of it; pixels stay pixels up to 256 a side.
+
+    Args:
+        truth: `(F, 3, H, W)` in [-1, 1], if there is one.
+        videos: likewise, by the title of the method.
+        columns: frames shown, evenly spread from the first to the last.
+
+    Returns:
+        `(3, height, width)` in [-1, 1].
+    """
+    rows = {} if truth is None else {TRUTH: truth}
+    rows |= videos
+    height = next(iter(rows.values())).shape[-2]
+    height *= math.ceil(CELL_HEIGHT / height)
+    return contact_sheet(rows, columns, min(height, MOST_CELL_HEIGHT))

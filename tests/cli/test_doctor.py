@@ -141,8 +141,8 @@ def test_what_a_table_lacks(movideo, tmp_path):
     done = movideo("doctor", "--config=eval/davis_i2v.yaml")
     assert done.code == 1, done.err
     rows = {line.split("  ")[0]: line for line in done.out.splitlines()}
-    for figure, file in (("FVD", "i3d_torchscript.pt"), ("FID", "weights-inception-2015-12-05")):
-        row = rows[f"model.figures {figure}"]
+    for metric, file in (("FVD", "i3d_torchscript.pt"), ("FID", "weights-inception-2015-12-05")):
+        row = rows[f"model.metrics {metric}"]
         assert " NO " in row
         assert str(tmp_path / "torch" / "checkpoints" / file) in row
     assert "VGG16_Weights.IMAGENET1K_V1" in done.out

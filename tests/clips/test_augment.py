@@ -67,7 +67,7 @@ def test_flow_still_warps_the_augmented_key_frame(name, seed):
     assert worst_psnr(swapped) < 30
 
 
-def test_without_the_sign_of_dx_the_same_figure_fails():
+def test_without_the_sign_of_dx_the_same_metric_fails():
     clip = augmented(HorizontalFlip(1), sample(0))
     wrong = {**clip, "flow_i2v": clip["flow_i2v"] * torch.tensor([-1, 1])[:, None, None]}
     assert worst_psnr(wrong) < 30

@@ -5,12 +5,12 @@ from math import nan
 
 from movideo.evaluation.examples import Pictures, Shown
 from movideo.evaluation.provenance import Run, Software
-from movideo.evaluation.report import FigureInfo, Measured, Report, ReportRow
+from movideo.evaluation.report import Measured, MetricInfo, Report, ReportRow
 
 FIGURES = {
-    "PSNR": FigureInfo("dB", "higher", False, {"frames": "all"}),
-    "FVD": FigureInfo("", "lower", False, {"extractor": "I3D", "frames": 16}),
-    "warp error": FigureInfo("", "lower", True, {"flow": "DIS"}),
+    "PSNR": MetricInfo("dB", "higher", False, {"frames": "all"}),
+    "FVD": MetricInfo("", "lower", False, {"extractor": "I3D", "frames": 16}),
+    "warp error": MetricInfo("", "lower", True, {"flow": "DIS"}),
 }
 
 
@@ -19,7 +19,7 @@ def measured(value, interval=None, samples=4, warning=None):
 
 
 def row(method="Generation", samples=4, **values):
-    """Values by figure; `_` stands for a space."""
+    """Values by metric; `_` stands for a space."""
     cells = {name.replace("_", " "): measured(v, samples=samples) for name, v in values.items()}
     return ReportRow({"method": method}, cells)
 
@@ -30,7 +30,7 @@ def a_report(**changes):
         table="davis_decoder",
         data={"data set": "DAVIS 2017", "split": "val", "size": [64, 64]},
         seed=3,
-        figures=FIGURES,
+        metrics=FIGURES,
         rows={
             "ours": ReportRow(
                 {"method": "Generation", "num_inference_steps": 50},

@@ -22,8 +22,8 @@ def compare(movideo, tmp_path):
 
 def report(**changes):
     rows = {"ours": row(PSNR=30.0, FVD=200.0), "frozen": row("FrozenKeyFrame", PSNR=20.0)}
-    figures = {name: FIGURES[name] for name in ("PSNR", "FVD")}
-    return a_report(**({"rows": rows, "figures": figures} | changes))
+    metrics = {name: FIGURES[name] for name in ("PSNR", "FVD")}
+    return a_report(**({"rows": rows, "metrics": metrics} | changes))
 
 
 def test_differences_to_the_first(compare):
@@ -42,8 +42,8 @@ def test_differences_to_the_first(compare):
 
 
 def test_three_and_a_column_that_only_one_has(compare):
-    more = report(figures=FIGURES, rows={"ours": row(PSNR=31.0, FVD=200.0, warp_error=0.25)})
-    fewer = report(figures={"PSNR": FIGURES["PSNR"]}, rows={"ours": row(PSNR=29.0)})
+    more = report(metrics=FIGURES, rows={"ours": row(PSNR=31.0, FVD=200.0, warp_error=0.25)})
+    fewer = report(metrics={"PSNR": FIGURES["PSNR"]}, rows={"ours": row(PSNR=29.0)})
     done = compare(report(), more, fewer)
     assert tables(done.out) == [
         ["method", "report", "videos", "PSNR (dB) ↑", "FVD ↓", "warp error ↓ †"],
@@ -68,9 +68,9 @@ OTHER = {
         {"rows": {"ours": row(samples=3, PSNR=30.0, FVD=200.0)}},
         "B: data: videos is 3, in A 4",
     ),
-    "figure": (
+    "metric": (
         {
-            "figures": {
+            "metrics": {
                 "PSNR": FIGURES["PSNR"],
                 "FVD": replace(FIGURES["FVD"], protocol={"extractor": "I3D", "frames": 10}),
             }
@@ -94,9 +94,9 @@ def test_other_protocols_are_refused(compare, changes, message):
 
 
 def test_others_among_themselves_have_to_agree_too(compare):
-    """The first lacks the figure in which the second and the third differ."""
-    first = report(figures={"PSNR": FIGURES["PSNR"]}, rows={"ours": row(PSNR=30.0)})
-    third = report(figures=OTHER["figure"][0]["figures"])
+    """The first lacks the metric in which the second and the third differ."""
+    first = report(metrics={"PSNR": FIGURES["PSNR"]}, rows={"ours": row(PSNR=30.0)})
+    third = report(metrics=OTHER["metric"][0]["metrics"])
     assert compare(first, report(), third).error.startswith("C: FVD: frames is 10, in B 16;")
 
 

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from movideo.evaluation.examples import Shown, choose, clip_sheet
+from movideo.evaluation.examples import Shown, choose
+from movideo.visualization.clips import clip_sheet
 from movideo.visualization.contact_sheet import GAP, LABEL_WIDTH
 
 

@@ -70,7 +70,7 @@ def test_rivals_follow_from_the_key_frame(batch, tmp_path):
     for frame in range(FRAMES):
         assert torch.equal(found["frozen"].video[:, frame], rounded(key))
     assert torch.equal(found["warp"].truth, rounded(batch["video"]))
-    # What a rival was asked for is the clip's own motion.
+    # What a baseline was asked for is the clip's own motion.
     assert torch.equal(found["frozen"].motion.flow_i2v, batch["flow_i2v"])
 
 
@@ -121,7 +121,7 @@ def test_what_is_there_is_not_made_again(batch, tmp_path):
     assert {path: (tmp_path / path).read_bytes() for path in files} == kept
 
 
-def test_a_figure_that_is_added_later_knows_the_motion_that_was_made(model, batch, tmp_path):
+def test_a_metric_that_is_added_later_knows_the_motion_that_was_made(model, batch, tmp_path):
     """And not the true clip's: the samples of the first run do not say what it was."""
     methods = {"m": prepared(Generation(num_inference_steps=2), model)}
     first = dict(maker(tmp_path, keeps_motion=False).judged(methods, batch))["m"]

@@ -5,25 +5,25 @@ import yaml
 
 from movideo.cli.configs import shipped_config
 from movideo.errors import UserError
-from movideo.evaluation import CLIPSIM, FID, FVD, LPIPS, PSNR, InceptionScore
 from movideo.evaluation.published import TABLES, published_table
+from movideo.metrics import CLIPSIM, FID, FVD, LPIPS, PSNR, InceptionScore
 
 NAMES = {kind().name for kind in (CLIPSIM, FID, FVD, LPIPS, PSNR, InceptionScore)}
 LOWER = {"FID", "FVD", "LPIPS"}
 
 
-def test_columns_are_called_as_our_figures():
+def test_columns_are_called_as_our_metrics():
     columns = {name for table in TABLES.values() for row in table.rows for name in row.values}
     assert columns == NAMES
 
 
 @pytest.mark.parametrize("name", ["ucf101", "msrvtt"])
 def test_the_paper_is_best_in_its_own_tables(name):
-    *rivals, paper = published_table(name).rows
+    *baselines, paper = published_table(name).rows
     assert paper.method == "MoVideo"
     for column, value in paper.values.items():
         sign = -1 if column in LOWER else 1
-        assert all(sign * value > sign * r.values[column] for r in rivals if column in r.values)
+        assert all(sign * value > sign * r.values[column] for r in baselines if column in r.values)
 
 
 def test_decoders_trade_fidelity_for_perception():

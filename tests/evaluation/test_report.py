@@ -3,17 +3,18 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from movideo.errors import UserError
-from movideo.evaluation import Figure
 from movideo.evaluation.page import page, write_page
 from movideo.evaluation.provenance import Run
-from movideo.evaluation.report import FigureInfo, Measured, read_report
-from tests.evaluation.parts import judged, random_clips
+from movideo.evaluation.report import Measured, MetricInfo, read_report
+from movideo.metrics import VideoMetric
 from tests.evaluation.reports import FIGURES, a_report, measured, row, tables
+from tests.metrics.parts import judged, random_clips
 
 
 def rewritten(path, change):
@@ -31,10 +32,10 @@ def test_what_is_written_is_read(tmp_path):
     assert [p.name for p in path.parent.iterdir()] == ["report.json"]
     for place in (path, path.parent):
         found = read_report(place)
-        assert found.rows["ours"].figures["PSNR"] == measured(30.1235, (29.5, 31.25))  # 6 digits
-        assert found.rows["ours"].figures["FVD"].value == 1234.57
-        assert math.isnan(found.rows["frozen"].figures["PSNR"].value)
-        assert found.figures == report.figures
+        assert found.rows["ours"].metrics["PSNR"] == measured(30.1235, (29.5, 31.25))  # 6 digits
+        assert found.rows["ours"].metrics["FVD"].value == 1234.57
+        assert math.isnan(found.rows["frozen"].metrics["PSNR"].value)
+        assert found.metrics == report.metrics
         assert found.pictures == report.pictures
         assert found.software == report.software
         assert found.run == replace(report.run, seconds=12.3457)
@@ -49,8 +50,8 @@ def test_numbers_that_json_lacks(tmp_path):
         raise AssertionError(constant)
 
     found = json.loads(path.read_text(), parse_constant=refuse)["rows"]
-    assert [r["figures"]["PSNR"]["value"] for r in found.values()] == ["inf", None, "-inf"]
-    values = [r.figures["PSNR"].value for r in read_report(path).rows.values()]
+    assert [r["metrics"]["PSNR"]["value"] for r in found.values()] == ["inf", None, "-inf"]
+    values = [r.metrics["PSNR"].value for r in read_report(path).rows.values()]
     assert values[0] == -values[2] == math.inf
     assert math.isnan(values[1])
 
@@ -70,10 +71,10 @@ def test_time_and_place_are_apart():
         lambda found: found.update(rows=[]),
         lambda found: found.update(format=0),
         lambda found: found.pop("format"),
-        lambda found: found["figures"]["PSNR"].update(better="bigger"),
-        lambda found: found["rows"]["ours"]["figures"]["PSNR"].update(value="30.1"),
-        lambda found: found["rows"]["ours"]["figures"]["PSNR"].update(interval=[1]),
-        lambda found: found["rows"]["ours"]["figures"]["PSNR"].update(samples=1.5),
+        lambda found: found["metrics"]["PSNR"].update(better="bigger"),
+        lambda found: found["rows"]["ours"]["metrics"]["PSNR"].update(value="30.1"),
+        lambda found: found["rows"]["ours"]["metrics"]["PSNR"].update(interval=[1]),
+        lambda found: found["rows"]["ours"]["metrics"]["PSNR"].update(samples=1.5),
         lambda found: found["software"].pop("commit"),
         lambda found: found["pictures"].update(shown=None),
     ],
@@ -93,9 +94,23 @@ def test_other_files_are_refused(tmp_path, content):
 
 
 def test_newer_formats_are_named(tmp_path):
-    path = rewritten(a_report().write(tmp_path), lambda found: found.update(format=2, rows=None))
-    with pytest.raises(UserError, match="format 2, and this movideo reads 1; update movideo"):
+    path = rewritten(a_report().write(tmp_path), lambda found: found.update(format=3, rows=None))
+    with pytest.raises(UserError, match="format 3, and this movideo reads 2; update movideo"):
         read_report(path)
+
+
+def test_a_report_of_0_1_0_is_read():
+    """Its file calls metrics figures."""
+    path = Path(__file__).parents[1] / "saved_by_0_1_0" / "report.json"
+    report, written = read_report(path), json.loads(path.read_text())
+    assert list(report.metrics) == list(written["figures"])
+    for title, old in written["rows"].items():
+        found = {name: cell.samples for name, cell in report.rows[title].metrics.items()}
+        assert found == {name: cell["samples"] for name, cell in old["figures"].items()}
+    assert (
+        report.rows["frozen key frame"].metrics["PSNR"].value
+        == (written["rows"]["frozen key frame"]["figures"]["PSNR"]["value"])
+    )
 
 
 def test_the_table_of_the_page():
@@ -120,9 +135,9 @@ def test_what_prints_alike_is_equally_good():
     assert cells == ["**30.12**", "**30.12**", "30.1"]
 
 
-def test_a_figure_without_a_direction_has_no_best():
-    figures = {"PSNR": replace(FIGURES["PSNR"], better=None)}
-    _, cells = tables(page(a_report(rows={"m": row(PSNR=3)}, figures=figures, table=None)))
+def test_a_metric_without_a_direction_has_no_best():
+    metrics = {"PSNR": replace(FIGURES["PSNR"], better=None)}
+    _, cells = tables(page(a_report(rows={"m": row(PSNR=3)}, metrics=metrics, table=None)))
     assert cells == ["m", "4", "3"]
 
 
@@ -147,9 +162,9 @@ def test_without_a_frozen_row_the_page_warns():
 
 
 def test_stand_ins_share_no_column_with_the_paper():
-    figures = {"embedded video distance": replace(FIGURES["FVD"])}
+    metrics = {"embedded video distance": replace(FIGURES["FVD"])}
     rows = {"m": row(embedded_video_distance=1.5)}
-    written = page(a_report(figures=figures, rows=rows))
+    written = page(a_report(metrics=metrics, rows=rows))
     assert len(tables(written)) == 2  # the header and the method
     assert "The paper's table has other columns (PSNR, LPIPS, FID, FVD)" in written
 
@@ -175,7 +190,7 @@ def test_the_page_is_written(tmp_path):
     assert path.read_text() == page(a_report())
 
 
-class FirstPixel(Figure):
+class FirstPixel(VideoMetric):
     """Or NaN where it is negative; refuses a single video."""
 
     name = "first pixel"
@@ -196,31 +211,31 @@ class FirstPixel(Figure):
         return f"first pixel: {count} are few"
 
 
-def test_cells_of_figures():
-    figure = FirstPixel()
+def test_cells_of_metrics():
+    metric = FirstPixel()
     video = random_clips(4)
     video[:, 0, 0, 0, 0] = torch.tensor([0.25, 0.75, -1, -1])
-    assert math.isnan(Measured.of(figure).value)
-    figure.update(judged(video[2:], names=["c", "d"]))
-    assert Measured.of(figure).samples == 0
-    figure.update(judged(video[:1], names=["a"]))
-    cell = Measured.of(figure)
+    assert math.isnan(Measured.of(metric).value)
+    metric.update(judged(video[2:], names=["c", "d"]))
+    assert Measured.of(metric).samples == 0
+    metric.update(judged(video[:1], names=["a"]))
+    cell = Measured.of(metric)
     assert math.isnan(cell.value)
     assert (cell.interval, cell.samples, cell.warning) == (None, 1, "first pixel: 1 video; give 2")
 
 
-def test_cells_of_figures_with_enough_videos():
+def test_cells_of_metrics_with_enough_videos():
     """Two values: at 95% a resampled pair may be either of them twice."""
-    figure = FirstPixel()
+    metric = FirstPixel()
     video = random_clips(3)
     video[:, 0, 0, 0, 0] = torch.tensor([0.25, 0.75, -1])
-    figure.summary = lambda rows: rows.nanmean()
-    figure.update(judged(video))
-    assert Measured.of(figure) == Measured(0.5, (0.25, 0.75), 2, "first pixel: 2 are few")
+    metric.summary = lambda rows: rows.nanmean()
+    metric.update(judged(video))
+    assert Measured.of(metric) == Measured(0.5, (0.25, 0.75), 2, "first pixel: 2 are few")
 
 
 @pytest.mark.parametrize(("higher", "better"), [(True, "higher"), (False, "lower"), (None, None)])
-def test_columns_of_figures(higher, better):
+def test_columns_of_metrics(higher, better):
     kind = type("Kind", (FirstPixel,), {"higher_is_better": higher})
-    info = FigureInfo.of(kind())
-    assert info == FigureInfo("px", better, True, {"interval": FirstPixel.interval_method})
+    info = MetricInfo.of(kind())
+    assert info == MetricInfo("px", better, True, {"interval": FirstPixel.interval_method})

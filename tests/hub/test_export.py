@@ -165,11 +165,11 @@ def test_stage_2_is_tested_through_stage_3(made, decoder, exported):
 
 def test_rivals_come_from_checkpoints_and_from_models(made, decoder, exported):
     saved = autoencoder(str(made[0] / "vae"))
-    rivals = {"file": str(decoder[1]), "folder": str(exported)}
-    stage = FlowDecoderGAN(**decoder_parts(autoencoder=saved, rivals=rivals))
+    baselines = {"file": str(decoder[1]), "folder": str(exported)}
+    stage = FlowDecoderGAN(**decoder_parts(autoencoder=saved, baselines=baselines))
     stage.setup("test")
-    for name, value in stage.rivals["file"].named_parameters():
-        assert torch.equal(value, stage.rivals["folder"].get_parameter(name))
+    for name, value in stage.baselines["file"].named_parameters():
+        assert torch.equal(value, stage.baselines["folder"].get_parameter(name))
 
 
 def test_a_decoder_of_other_latents_or_another_grid_is_refused(made, decoder, tmp_path):

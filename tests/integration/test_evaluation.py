@@ -29,8 +29,8 @@ def config(tmp_path):
     }
     write_davis(tmp_path / "DAVIS", scenes)
 
-    def method(name, **options):
-        return {"class_path": f"movideo.evaluation.{name}", "init_args": options}
+    def method(name, room="evaluation", **options):
+        return {"class_path": f"movideo.{room}.{name}", "init_args": options}
 
     methods = {
         "MoVideo": method("Generation", num_inference_steps=2),
@@ -39,14 +39,15 @@ def config(tmp_path):
         "flow warping": method("FlowWarping"),
         "frozen key frame": method("FrozenKeyFrame"),
     }
-    figures = ("PSNR", "FVD", "EmbeddedVideoDistance", "MotionFidelity", "WarpErrorFigure")
+    metrics = ("PSNR", "FVD", "EmbeddedVideoDistance", "MotionFidelity", "WarpError")
+    columns = [method(name, room="metrics") for name in metrics]
     path = tmp_path / "table.yaml"
     path.write_text(
         yaml.safe_dump(
             {
                 "model": {
                     "class_path": "stages.VideoEvaluation",
-                    "init_args": {"methods": methods, "figures": [method(n) for n in figures]},
+                    "init_args": {"methods": methods, "metrics": columns},
                 },
                 "data": {
                     "class_path": "datamodules.DAVIS",
@@ -86,14 +87,14 @@ def test_a_table(movideo, config, monkeypatch, tmp_path):
     assert set(report.not_computed) == {"Gen-1", "FVD"}
     assert "i3d_torchscript.pt" in report.not_computed["FVD"]
     for row in report.rows.values():
-        assert set(row.figures) == {
+        assert set(row.metrics) == {
             "PSNR",
             "embedded video distance",
             "motion fidelity",
             "warp error",
         }
-        assert {cell.samples for cell in row.figures.values()} == {SEQUENCES}
-    cells = {title: row.figures for title, row in report.rows.items()}
+        assert {cell.samples for cell in row.metrics.values()} == {SEQUENCES}
+    cells = {title: row.metrics for title, row in report.rows.items()}
     # What never moves has no warp error; what is warped along the clip's own flow has its motion.
     assert cells["frozen key frame"]["warp error"].value == 0
     fidelity = {title: row["motion fidelity"].value for title, row in cells.items()}
@@ -112,9 +113,9 @@ def test_a_table(movideo, config, monkeypatch, tmp_path):
     assert movideo(*arguments(config, "first")).code == 0
     assert samples(tmp_path / "first") == kept
     assert read_report(tmp_path / "first").content() == report.content()
-    # Half precision would reach the figures' networks.
+    # Half precision would reach the metrics' networks.
     halved = movideo(*arguments(config, "halved", "--trainer.precision=bf16-mixed"))
-    assert "trainer.precision: bf16-mixed; figures are measured in 32-true" in halved.error
+    assert "trainer.precision: bf16-mixed; metrics are measured in 32-true" in halved.error
     # Another seed would be mixed up with what is there.
     assert "made with seed 0, not 1" in movideo(*arguments(config, "first", "--model.seed=1")).error
 
@@ -170,6 +171,6 @@ def test_the_shipped_tables_of_text(movideo, table, tmp_path, monkeypatch):
     assert tuple(report.rows) == ("MoVideo", "frozen key frame")
     assert report.data["samples"] == 2
     measured = {"prompts": "motion fidelity"}.get(table, "embedded video distance")
-    assert report.rows["MoVideo"].figures[measured].samples == 2
+    assert report.rows["MoVideo"].metrics[measured].samples == 2
     wanting = {"ucf101": {"IS", "FVD"}, "msrvtt": {"FID", "CLIPSIM"}}
     assert set(report.not_computed) == wanting.get(table, {"CLIPSIM", "frame consistency"})

@@ -67,6 +67,7 @@ MODELS = {
         "init_args": {
             "motion_grid": [16, 16],
             "losses": {"flicker": {"class_path": f"{MINE}.loss.TemporalDifferenceLoss"}},
+            "metrics": [f"{MINE}.metric.Flicker"],
         }
     },
 }
@@ -186,6 +187,7 @@ def test_a_stages_own_test_says_the_same_before_and_after_export(folder, stage):
         (path,) = (folder / "runs" / f"{name}{stage}").glob("*/metrics.json")
         found.append(json.loads(path.read_text()))
     assert found[0] == found[1]
+    assert ("test/flow-augmented/flicker" in found[0]) == (stage == 3)
 
 
 def test_generate_by_command(folder):
@@ -205,9 +207,13 @@ def test_a_table_by_command(folder):
         "--data.folder=videos",
         "--data.size=[32,32]",
         "--data.num_frames=5",
+        f"--model.metrics+={MINE}.metric.Flicker",
     )
     report = json.loads((folder / "table" / "report.json").read_text())
     assert report["data"]["samples"] == 8
+    assert report["metrics"]["flicker"]["unit"] == "levels"
+    assert report["rows"]["frozen key frame"]["metrics"]["flicker"]["value"] == 0
+    assert report["rows"]["MoVideo, generated motion"]["metrics"]["flicker"]["value"] > 0
 
 
 def test_without_trust_one_line_names_the_option_and_nothing_is_imported(folder, movideo):

@@ -79,7 +79,7 @@ def curves(folder):
 
 
 def assert_the_same(whole, stopped, resumed_at):
-    """Every figure of every start of the run, and all that is kept at its end.
+    """Every metric of every start of the run, and all that is kept at its end.
 
     Args:
         whole: the folder of the run that was never stopped.

@@ -1,4 +1,4 @@
-"""What figures have in common: each video once, whatever the batch, the order and the processes."""
+"""What metrics have in common: each video once, whatever the batch, the order and the processes."""
 
 import json
 import subprocess
@@ -8,14 +8,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from movideo.evaluation import PSNR, EmbeddedVideoDistance, Figure, FrechetDistance, MotionFidelity
+from movideo.metrics import (
+    PSNR,
+    EmbeddedVideoDistance,
+    FrechetDistance,
+    MotionFidelity,
+    VideoMetric,
+)
 from movideo.metrics.extractors import VideoNetwork
 from movideo.motion.space import Motion
-from tests.evaluation.parts import Classifier, judged, part, random_clips
-from tests.evaluation.two_processes import results
+from tests.metrics.parts import Classifier, judged, part, random_clips
+from tests.metrics.two_processes import results
 
 
-class Given(Figure):
+class Given(VideoMetric):
     """The first pixel, or NaN where it is negative."""
 
     name = "given"
@@ -30,21 +36,21 @@ def given(*values: float, first: int = 0):
     return judged(video, names=[f"v{first + i}" for i in range(len(values))])
 
 
-def test_a_mean_over_videos_that_have_a_figure():
-    figure = Given()
-    figure.update(given(1, -1, 3))
-    assert figure.compute().item() == 2
-    figure.update(given(5, first=3))
-    assert figure.compute().item() == 3
+def test_a_mean_over_videos_that_have_a_metric():
+    metric = Given()
+    metric.update(given(1, -1, 3))
+    assert metric.compute().item() == 2
+    metric.update(given(5, first=3))
+    assert metric.compute().item() == 3
 
 
 def test_a_video_counts_once():
     """Samplers repeat some to give all processes as many."""
-    figure = Given()
-    figure.update(given(1, 3))
-    figure.update(given(1))
-    assert figure.compute().item() == 2
-    ids, rows = figure.table()
+    metric = Given()
+    metric.update(given(1, 3))
+    metric.update(given(1))
+    assert metric.compute().item() == 2
+    ids, rows = metric.table()
     assert len(ids) == len(rows) == 2
     assert (ids.diff() > 0).all()
 
@@ -55,17 +61,17 @@ def test_without_videos_there_is_none():
 
 
 def test_a_single_video_has_no_interval():
-    figure = Given()
-    figure.update(given(1, -1))
-    assert figure.interval() is None
+    metric = Given()
+    metric.update(given(1, -1))
+    assert metric.interval() is None
 
 
 def test_the_interval_of_a_mean():
     """Two values: a resampled pair is (0, 0), mixed or (1, 1), with 1/4, 1/2, 1/4."""
-    figure = Given()
-    figure.update(given(0, 1))
-    assert figure.interval(level=0.8) == (0, 1)
-    assert figure.interval(level=0.4) == (0.5, 0.5)
+    metric = Given()
+    metric.update(given(0, 1))
+    assert metric.interval(level=0.8) == (0, 1)
+    assert metric.interval(level=0.4) == (0.5, 0.5)
 
 
 def test_fits_says_whether_all_is_there():
@@ -75,13 +81,13 @@ def test_fits_says_whether_all_is_there():
     assert not MotionFidelity().fits(judged(video, truth=video))
 
 
-def figures():
+def metrics():
     return [PSNR(), EmbeddedVideoDistance(), FrechetDistance(VideoNetwork(Classifier()))]
 
 
 def test_neither_batches_nor_their_order_matter():
     clips = judged(random_clips(5), truth=random_clips(5, seed=1))
-    for together, apart in zip(figures(), figures(), strict=True):
+    for together, apart in zip(metrics(), metrics(), strict=True):
         together.update(clips)
         for index in ([3, 1], [4], [0, 2]):
             apart.update(part(clips, index))
@@ -90,13 +96,13 @@ def test_neither_batches_nor_their_order_matter():
 
 
 def test_copies_share_networks_but_not_videos():
-    figure = EmbeddedVideoDistance()
-    copy = figure.clone()
-    assert copy.extractor is figure.extractor
+    metric = EmbeddedVideoDistance()
+    copy = metric.clone()
+    assert copy.extractor is metric.extractor
     clips = judged(random_clips(3), truth=random_clips(3, seed=1))
     copy.update(clips)
     assert len(copy.rows) == 3
-    assert figure.rows == figure.true_rows == []
+    assert metric.rows == metric.true_rows == []
     assert copy.compute().item() > 0
     copy.reset()
     assert copy.rows == copy.true_rows == []
@@ -114,7 +120,7 @@ def test_the_motion_of_each_goes_along():
 
 @pytest.mark.timeout(120)
 def test_two_processes_give_what_one_gives(tmp_path):
-    script = Path(__file__).parents[1] / "evaluation" / "two_processes.py"
+    script = Path(__file__).with_name("two_processes.py")
 
     commands = [[sys.executable, str(script), str(rank), str(tmp_path)] for rank in (0, 1)]
     running = [subprocess.Popen(c, stderr=subprocess.PIPE, text=True) for c in commands]

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from movideo.metrics import DepthError, align_depth, depth_error
+from movideo.metrics import DepthError, depth_error, fit_scale_and_shift
+from movideo.motion.space import Motion
+from tests.metrics.parts import judged
 
 SHAPE = (2, 3, 1, 5, 6)
 
@@ -10,7 +12,7 @@ SHAPE = (2, 3, 1, 5, 6)
 def test_alignment_is_that_of_numpys_least_squares() -> None:
     pred = torch.rand(SHAPE)
     target = 3 * pred + 0.5 + torch.rand(SHAPE)
-    aligned = align_depth(pred, target)
+    aligned = fit_scale_and_shift(pred, target)
     for index in range(2):
         p, t = (x[index].double().flatten().numpy() for x in (pred, target))
         columns = np.stack([p, np.ones_like(p)], axis=1)
@@ -43,5 +45,8 @@ def test_flat_fields() -> None:
 
 def test_mean_over_clips() -> None:
     metric, target = DepthError(), torch.rand(SHAPE)
-    metric.update(torch.cat([target[:1], -target[1:]]), target)
+    pred = torch.cat([target[:1], -target[1:]])
+    motions = (Motion(depth, *torch.zeros(2, *SHAPE)) for depth in (pred, target))
+    fields = dict(zip(("motion", "true_motion"), motions, strict=True))
+    metric.update(judged(target.expand(-1, -1, 3, -1, -1), truth=target, **fields))
     assert metric.compute().item() == pytest.approx(0.5, abs=1e-5)

@@ -2,6 +2,8 @@ import pytest
 import torch
 
 from movideo.metrics import EndPointError, FlowCosine, end_point_error, flow_cosine
+from movideo.motion.space import Motion
+from tests.metrics.parts import judged
 
 
 def constant(*vectors: tuple[float, float]) -> torch.Tensor:
@@ -48,11 +50,17 @@ def test_cosine_leaves_out_what_hardly_moves() -> None:
     assert flow_cosine(0 * pred, target).item() == 0
 
 
+def asked(pred, target):
+    flows = (Motion(torch.zeros_like(f[:, :, :1]), f, f) for f in (pred, target))
+    fields = dict(zip(("motion", "true_motion"), flows, strict=True))
+    return judged(torch.zeros(len(pred), pred.shape[1], 3, *pred.shape[-2:]), **fields)
+
+
 def test_means_over_clips() -> None:
     error, cosine = EndPointError(), FlowCosine()
     pred, target = constant((4.0, 6.0), (1.0, 1.0)), constant((1.0, 2.0), (0.0, 0.0))
     for metric in (error, cosine):
-        metric.update(pred, target)
+        metric.update(asked(pred, target))
     assert error.compute().item() == pytest.approx((5 + 2**0.5) / 2, abs=1e-6)
     # (4, 6) . (1, 2) / (|(4, 6)| |(1, 2)|) = 16 / sqrt(52 * 5); the still clip does not count
     assert cosine.compute().item() == pytest.approx(16 / 260**0.5, abs=1e-6)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torchmetrics.functional.image import peak_signal_noise_ratio
 
-from movideo.metrics import MaskedPSNR, ResamplingPSNR, masked_psnr, resampling_psnr
+from movideo.metrics import PSNR, ResamplingPSNR, masked_psnr, resampling_psnr
+from tests.metrics.parts import judged
 
 
 def clips(batch: int = 2) -> torch.Tensor:
@@ -36,9 +37,9 @@ def test_equal_clips_and_an_empty_mask() -> None:
 
 
 def test_mean_over_clips_is_of_decibels() -> None:
-    metric, zero = MaskedPSNR(), torch.zeros(1, 1, 3, 2, 2)
-    metric.update(zero + 0.2, zero)  # 20 dB
-    metric.update(zero + 0.02, zero)  # 40 dB
+    metric, zero = PSNR(), torch.zeros(1, 1, 3, 2, 2)
+    metric.update(judged(zero + 0.2, truth=zero, names=["a"]))  # 20 dB
+    metric.update(judged(zero + 0.02, truth=zero, names=["b"]))  # 40 dB
     assert metric.compute().item() == pytest.approx(30.0, abs=1e-4)
 
 
@@ -53,7 +54,7 @@ def test_resampling_keeps_what_is_smooth_and_loses_what_is_fine() -> None:
 
 def test_resampling_averages_over_clips() -> None:
     video, metric = clips(), ResamplingPSNR(factor=2)
-    metric.update(video)
+    metric.update(judged(video, truth=video))
     assert metric.compute().item() == pytest.approx(
         resampling_psnr(video, 2).mean().item(), abs=1e-5
     )

@@ -1,7 +1,9 @@
 import pytest
 import torch
 
-from movideo.metrics import WarpError, warp_error
+from movideo.metrics import KeyFrameWarpError, warp_error
+from movideo.motion.space import Motion
+from tests.metrics.parts import judged
 
 
 def shifting_clip(key_index: int, num_frames: int = 5) -> tuple[torch.Tensor, ...]:
@@ -56,9 +58,16 @@ def test_a_key_frame_for_each_clip() -> None:
 
 
 def test_a_clip_with_nothing_to_compare_does_not_count() -> None:
-    metric = WarpError()
-    video, flow, visible = shifting_clip(2)
-    metric.update(video, flow, torch.zeros_like(visible))
+    metric = KeyFrameWarpError()
+    video, flow, _ = shifting_clip(2)
+    far = torch.full_like(flow, 50.0)
+    depth = torch.zeros_like(flow[:, :, :1])
+
+    def clips(name, back):
+        motion = Motion(depth, flow, back)
+        return judged(video, motion=motion, names=[name], key_index=torch.tensor([2]))
+
+    metric.update(clips("a", far))  # the flow back disagrees everywhere: nothing is visible
     assert metric.compute().isnan()
-    metric.update(video, flow, visible, 2)
+    metric.update(clips("b", -flow))  # the same shift everywhere: it agrees
     assert metric.compute().item() == pytest.approx(0, abs=1e-10)

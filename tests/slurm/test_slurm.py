@@ -153,7 +153,7 @@ def test_a_job_whose_time_is_up_saves_and_comes_again(folder, slurm, uninterrupt
     assert "ended with status 75" in read(folder / f"deadline-{job}.out")
 
 
-def test_the_chain_ends_with_figures_of_the_whole_model(folder, slurm, labels):
+def test_the_chain_ends_with_metrics_of_the_whole_model(folder, slurm, labels):
     """The scripts with other #SBATCH lines, as a user edits them; two steps a stage."""
     scripts = folder / "cluster"
     shutil.copytree(SCRIPTS, scripts)
@@ -172,11 +172,11 @@ def test_the_chain_ends_with_figures_of_the_whole_model(folder, slurm, labels):
     jobs = dict(re.findall(r"^first-(\S+): job (\d+)$", told, flags=re.M))
     assert list(jobs) == ["labels", "stage1", "stage2", "stage3", "export", "test"]
     assert slurm.wait(jobs["test"], 600)["JobState"] == "COMPLETED"
-    figures = json.loads(
+    metrics = json.loads(
         (folder / "runs" / "first-test" / "version_0" / "metrics.json").read_text()
     )
-    assert figures
-    assert all(math.isfinite(figure) for figure in figures.values())
+    assert metrics
+    assert all(math.isfinite(metric) for metric in metrics.values())
 
 
 def submit(slurm, folder, name, *options, words=()):

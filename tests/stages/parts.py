@@ -16,6 +16,7 @@ from movideo.losses import (
     VGG16Features,
     VideoPerceptualLoss,
 )
+from movideo.metrics import PSNR, KeyFrameWarpError, RandomFeatureDistance
 from movideo.models import ImageEncoder, PatchDiscriminator, SpatioTemporalUNet, VideoAutoencoder
 from movideo.motion.space import MotionSpace
 from movideo.pipeline import MoVideoPipeline
@@ -126,7 +127,7 @@ def decoder_parts(start_step: int = 0, **changes: Any) -> dict[str, Any]:
         "perceptual_3d": VideoPerceptualLoss(S3DFeatures()),
         "adversarial_2d": discriminator(2, start_step=start_step),
         "adversarial_3d": discriminator(3, start_step=start_step),
-        "perceptual_score": FramePerceptualLoss(VGG16Features(width=8, seed=1)),
+        "metrics": [PSNR(), RandomFeatureDistance(width=8), KeyFrameWarpError()],
         "motion_grid": GRID,
         "allow_random": True,
         "ema_decay": 0.9,

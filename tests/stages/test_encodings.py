@@ -72,6 +72,7 @@ def test_a_step_on_encodings_is_one_on_the_video(tmp_path, monkeypatch, kind):
 def test_the_command_trains_on_them_and_validates_on_video(movideo, tmp_path):
     done = movideo("fit", "--config=stage2.yaml", *TINY, *ENCODERS, "--trainer.max_steps=1",
         "--trainer.val_check_interval=1", "--model.motion_grid=[16, 16]",
+        "--trainer.enable_progress_bar=true",
     )  # fmt: skip
     assert done.code == 0, done.err
     assert "val/loss" in done.out + done.err

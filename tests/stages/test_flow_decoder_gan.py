@@ -115,7 +115,7 @@ def test_steps_of_trainer_log_checkpoint_and_batches_agree(trained):
 
 def test_checkpoint_has_the_averaged_decoder_and_no_frozen_part(trained):
     stage, _, _, folder = trained
-    checkpoint = Checkpoint.read(folder / "stage3.ckpt", "FlowDecoderGAN")
+    checkpoint = Checkpoint.read(folder / "stage3.ckpt", "decoder")
     assert {key.split(".")[0] for key in checkpoint.state} == {"decoder", "adversarial"}
     assert {key.split(".")[0] for key in checkpoint.ema} == {"decoder"}
     decoder = checkpoint.component("decoder")
@@ -293,46 +293,47 @@ def test_several_processes_must_expect_unused_parameters(options, processes):
 
 
 def test_rows_of_the_table(trained, tmp_path):
-    """Each row's figures against the functions, the rival's among them."""
+    """Each row's metrics against the functions, the baseline's among them."""
     _, _, _, folder = trained
-    rival = FlowDecoderGAN(**decoder_parts(decoder=TemporalDecoder, ema_decay=None))
+    baseline = FlowDecoderGAN(**decoder_parts(decoder=TemporalDecoder, ema_decay=None))
     with torch.no_grad():
-        rival.last_layer.mul_(0.5)
+        baseline.last_layer.mul_(0.5)
     runner = trainer(tmp_path, 0)
-    runner.fit(rival, datamodule=ClipData())
+    runner.fit(baseline, datamodule=ClipData())
     runner.save_checkpoint(tmp_path / "3d.ckpt")
-    stage = FlowDecoderGAN(**decoder_parts(rivals={"3-D": str(tmp_path / "3d.ckpt")}))
-    (figures,) = trainer(tmp_path, 0).test(
+    stage = FlowDecoderGAN(**decoder_parts(baselines={"3-D": str(tmp_path / "3d.ckpt")}))
+    (metrics,) = trainer(tmp_path, 0).test(
         stage, datamodule=ClipData(), ckpt_path=str(folder / "stage3.ckpt"), verbose=False
     )
     clips = next(iter(ClipData().test_dataloader()))
     with torch.no_grad():
         z = stage.autoencoder.encode(clips["video"])
         plain = stage.autoencoder.decode(z).clamp(-1, 1)
-        three = rival.decoder(z).clamp(-1, 1)
-    assert figures["test/2-D/psnr"] == pytest.approx(
+        three = baseline.decoder(z).clamp(-1, 1)
+    assert metrics["test/2-D/psnr"] == pytest.approx(
         masked_psnr(plain, clips["video"]).mean().item(), abs=1e-4
     )
-    assert figures["test/3-D/psnr"] == pytest.approx(
+    assert metrics["test/3-D/psnr"] == pytest.approx(
         masked_psnr(three, clips["video"]).mean().item(), abs=1e-4
     )
     visible = visible_mask(clips["flow_i2v"], clips["flow_v2i"])
     for row, video in (("truth", clips["video"]), ("2-D", plain), ("3-D", three)):
         expected = warp_error(video, clips["flow_i2v"], visible, clips["key_index"]).mean()
-        assert figures[f"test/{row}/warp_error"] == pytest.approx(expected.item(), rel=1e-4)
-    names = {name.split("/")[1] for name in figures}
+        found = metrics[f"test/{row}/key-frame_warp_error"]
+        assert found == pytest.approx(expected.item(), rel=1e-4)
+    names = {name.split("/")[1] for name in metrics}
     assert names == {"truth", "2-D", "3-D", "flow-augmented"}
-    score = "perceptual_2d_random-features"
-    assert figures[f"test/flow-augmented/{score}"] != figures[f"test/2-D/{score}"]
+    score = "random-feature_distance"
+    assert metrics[f"test/flow-augmented/{score}"] != metrics[f"test/2-D/{score}"]
 
 
 def test_untrained_decoders_all_equal_the_first_row(tmp_path):
     for decoder in (FrameDecoder, TemporalDecoder, FlowAugmentedDecoder):
         stage = FlowDecoderGAN(**decoder_parts(decoder=decoder))
-        (figures,) = trainer(tmp_path, 0).test(stage, datamodule=ClipData(), verbose=False)
-        for name in ("psnr", "perceptual_2d_random-features", "warp_error"):
-            expected = figures[f"test/2-D/{name}"]
-            assert figures[f"test/{stage.row}/{name}"] == pytest.approx(expected, rel=1e-4)
+        (metrics,) = trainer(tmp_path, 0).test(stage, datamodule=ClipData(), verbose=False)
+        for name in ("psnr", "random-feature_distance", "key-frame_warp_error"):
+            expected = metrics[f"test/2-D/{name}"]
+            assert metrics[f"test/{stage.row}/{name}"] == pytest.approx(expected, rel=1e-4)
     assert FlowDecoderGAN(**decoder_parts(decoder=FrameDecoder)).row == "2-D fine-tuned"
 
 
@@ -341,12 +342,12 @@ def test_a_rival_over_other_latents_is_refused(trained):
     other = autoencoder()
     with torch.no_grad():
         other.model.encoder.conv_in.weight.add_(1)
-    rivals = {"older": str(folder / "stage3.ckpt")}
-    stage = FlowDecoderGAN(**decoder_parts(autoencoder=other, rivals=rivals))
+    baselines = {"older": str(folder / "stage3.ckpt")}
+    stage = FlowDecoderGAN(**decoder_parts(autoencoder=other, baselines=baselines))
     with pytest.raises(UserError, match="not the VideoAutoencoder that the checkpoint was trained"):
         stage.setup("test")
     same_name = {"2-D": str(folder / "stage3.ckpt")}
-    stage = FlowDecoderGAN(**decoder_parts(rivals=same_name))
+    stage = FlowDecoderGAN(**decoder_parts(baselines=same_name))
     with pytest.raises(UserError, match="'2-D' is a row already"):
         stage.setup("test")
 

@@ -76,7 +76,7 @@ def test_it_saves_after_the_step_and_goes_on_to_the_same_end(tmp_path, kind, num
     last = tmp_path / "stopped" / "saved" / "last.ckpt"
     assert torch.load(last, weights_only=True)["global_step"] == STOPPED_IN + 1
     logged = (tmp_path / "stopped" / "first" / "metrics.csv").read_text().splitlines()
-    assert len(logged) == 1 + STOPPED_IN + 1  # the step's own figures too
+    assert len(logged) == 1 + STOPPED_IN + 1  # the step's own metrics too
     steps, resumed = fit(tmp_path / "stopped", kind, ckpt_path=last)
     assert steps == list(range(STOPPED_IN + 1, STEPS))
     _, whole = fit(tmp_path / "whole", kind)

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from movideo.losses import FramePerceptualLoss, VGG16Features
+from movideo.metrics import PSNR, SSIM, RandomFeatureDistance
 from stages import DepthFlowDiffusion, FlowDecoderGAN, LatentAutoencoder, LatentVideoDiffusion
 from stages.guards import NonFiniteGuard
 from tests.stages.parts import (
@@ -76,8 +76,8 @@ def stage_of(number, processes=1):
 
     options = {"optimizer": sgd, "lr_scheduler": lambda optimizer: LambdaLR(optimizer, lambda _: 1)}
     if number == "0":
-        score = FramePerceptualLoss(VGG16Features(width=8))
-        return LatentAutoencoder(autoencoder(), perceptual_score=score, **options)
+        metrics = [PSNR(), SSIM(), RandomFeatureDistance(width=8)]
+        return LatentAutoencoder(autoencoder(), metrics=metrics, **options)
     if number == "1":
         return DepthFlowDiffusion(**motion_parts(**options))
     if number == "2":

@@ -1,4 +1,4 @@
-"""Frozen networks that figures look at videos with."""
+"""Frozen networks that metrics look at videos with."""
 
 from movideo.metrics.extractors.base import Extractor
 from movideo.metrics.extractors.clip import CLIPTowers, clip_towers

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from movideo.errors import UserError
-from movideo.metrics.base import Protocol
+from movideo.metrics.base import Description
 from movideo.storage.digest import hex_digest
 
 
@@ -35,7 +35,7 @@ class Extractor(nn.Module, ABC):
         """
 
     @abstractmethod
-    def protocol(self) -> Protocol:
+    def protocol(self) -> Description:
         """Which network it is, by hash, and what it is shown."""
 
     def unavailable(self) -> str | None:
@@ -82,12 +82,12 @@ def middle_frames(video: Tensor, count: int | None, least: int = 1) -> Tensor:
     wanted = frames if count is None else count
     if wanted > frames:
         raise UserError(
-            f"frames: {wanted}, but clips have {frames}; give fewer, or leave the figure out"
+            f"frames: {wanted}, but clips have {frames}; give fewer, or leave the metric out"
         )
     if wanted < least:
         raise UserError(
             f"frames: {wanted}; this network needs {least} or more: give longer clips, or leave "
-            "the figure out"
+            "the metric out"
         )
     start = (frames - wanted) // 2
     return video[:, start : start + wanted]

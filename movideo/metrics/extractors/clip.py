@@ -14,7 +14,7 @@ from torch.nn.functional import normalize
 
 from movideo.hub.open_clip import create_clip
 from movideo.hub.weight_files import fingerprint
-from movideo.metrics.base import Protocol
+from movideo.metrics.base import Description
 from movideo.metrics.extractors.base import fill
 
 FRAMES_AT_ONCE = 32
@@ -74,7 +74,7 @@ class CLIPTowers(nn.Module):
         tokens = self.tokenize(list(prompts)).to(self.mean.device)
         return normalize(self.clip.encode_text(tokens).float(), dim=1)
 
-    def protocol(self) -> Protocol:
+    def protocol(self) -> Description:
         """Which CLIP it is, and what it is shown."""
         height, width = self.size
         return {
@@ -85,5 +85,5 @@ class CLIPTowers(nn.Module):
 
 @lru_cache
 def clip_towers(pretrained: str) -> CLIPTowers:
-    """One for all figures that name it."""
+    """One for all metrics that name it."""
     return CLIPTowers(pretrained)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from movideo.losses import S3DFeatures
-from movideo.metrics.base import Protocol
+from movideo.metrics.base import Description
 from movideo.metrics.extractors.base import Extractor
 
 LEVELS = 2  # deeper ones see less of motion
@@ -31,8 +32,8 @@ class EmbeddedVideoFeatures(Extractor):
         self.network = S3DFeatures(seed=seed)
 
     @torch.no_grad()
+    @override
     def forward(self, video: Tensor) -> Tensor:
-        """See `Extractor.forward`; `(B, 512)`."""
         features = []
         for level in self.network(video.float())[:LEVELS]:
             still = level.mean(dim=(2, 3, 4))
@@ -43,8 +44,8 @@ class EmbeddedVideoFeatures(Extractor):
             features += [still, changes]
         return torch.cat(features, dim=1)
 
-    def protocol(self) -> Protocol:
-        """See `Extractor.protocol`."""
+    @override
+    def protocol(self) -> Description:
         return {
             "extractor": f"S3D with random weights of seed {self.seed}, first {LEVELS} levels, "
             "mean and change in time",

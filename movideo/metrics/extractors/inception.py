@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from movideo.errors import UserError
 from movideo.hub.weight_files import LOADING_ERRORS, first_line
-from movideo.metrics.base import Protocol
+from movideo.metrics.base import Description
 from movideo.metrics.extractors.base import (
     Extractor,
     cache_folder,
@@ -55,8 +56,8 @@ class InceptionV3(Extractor):
         if self.unavailable() is None and self.path is not None:
             self.network = _load(self.path, sha256)
 
+    @override
     def unavailable(self) -> str | None:
-        """See `Extractor.unavailable`."""
         if find_spec("torch_fidelity") is None:
             return "needs the package torch-fidelity: pip install torch-fidelity"
         if self.path is None:
@@ -67,8 +68,8 @@ class InceptionV3(Extractor):
         return None
 
     @torch.no_grad()
+    @override
     def forward(self, video: Tensor) -> Tensor:
-        """See `Extractor.forward`; `(B, frames, 2048)`."""
         assert self.network is not None, self.unavailable()
         shown = spread_frames(video, self.frames)
         as_bytes = ((shown.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
@@ -76,8 +77,8 @@ class InceptionV3(Extractor):
         (features,) = self.network(as_bytes.flatten(0, 1))
         return features.view(*shown.shape[:2], -1)
 
-    def protocol(self) -> Protocol:
-        """See `Extractor.protocol`."""
+    @override
+    def protocol(self) -> Description:
         return {
             "extractor": f"{FILE}, sha256 {self.sha256}, 2048 features",
             "frames": f"{self.frames} a video, evenly spread",

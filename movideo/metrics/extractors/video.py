@@ -10,10 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import override
 
 from movideo.errors import UserError
 from movideo.hub.weight_files import LOADING_ERRORS, fingerprint, first_line
-from movideo.metrics.base import Protocol
+from movideo.metrics.base import Description
 from movideo.metrics.extractors.base import (
     Extractor,
     cache_folder,
@@ -60,8 +61,8 @@ class VideoNetwork(Extractor):
         self.value_range = value_range
 
     @torch.no_grad()
+    @override
     def forward(self, video: Tensor) -> Tensor:
-        """See `Extractor.forward`."""
         video = middle_frames(video, self.frames, self.least_frames).float()
         if self.size is not None:
             resized = fill(video.flatten(0, 1), self.size, mode="bilinear", antialias=False)
@@ -74,8 +75,8 @@ class VideoNetwork(Extractor):
         features: Tensor = self.module(video)
         return features
 
-    def protocol(self) -> Protocol:
-        """See `Extractor.protocol`."""
+    @override
+    def protocol(self) -> Description:
         return {
             "extractor": self.extractor,
             "frames": "all" if self.frames is None else f"the middle {self.frames}",
@@ -91,7 +92,7 @@ class VideoNetwork(Extractor):
 
 
 class ScriptedNetwork(VideoNetwork):
-    """A TorchScript file; without one the figures that need it are unavailable.
+    """A TorchScript file; without one the metrics that need it are unavailable.
 
     Raises:
         UserError: the file cannot be read or run, has another hash, or none was named.
@@ -115,8 +116,8 @@ class ScriptedNetwork(VideoNetwork):
         self.path = path
         self.sha256 = sha256
 
+    @override
     def unavailable(self) -> str | None:
-        """See `Extractor.unavailable`."""
         if self.path is not None:
             return None
         known = "its `sha256` beside it" if self.sha256 is None else f"sha256 {self.sha256}"
@@ -126,8 +127,8 @@ class ScriptedNetwork(VideoNetwork):
         )
 
     @property
+    @override
     def extractor(self) -> str:
-        """See `VideoNetwork.extractor`."""
         return f"{self.file_name}, sha256 {self.sha256}"
 
 
@@ -152,8 +153,8 @@ class I3D(ScriptedNetwork):
     ) -> None:
         super().__init__(path, sha256, frames, size=(224, 224))
 
+    @override
     def call(self, video: Tensor) -> Tensor:
-        """See `VideoNetwork.call`."""
         features: Tensor = self.module(video, rescale=False, resize=False, return_features=True)
         return features
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from movideo.evaluation import JudgedClips
+from movideo.metrics import MeasuredClips
 from movideo.motion.space import Motion
 from movideo.ops import warp
 from movideo.scenes.render import render_scene
@@ -55,7 +55,7 @@ def random_clips(count: int, frames: int = 4, side: int = 32, seed: int = 0) -> 
     return (base + noise - 1).clamp(-1, 1)
 
 
-def judged(video: Tensor, **given: Any) -> JudgedClips:
+def judged(video: Tensor, **given: Any) -> MeasuredClips:
     count = len(video)
     names = given.pop("names", [f"video {i}" for i in range(count)])
     fields = {
@@ -63,10 +63,10 @@ def judged(video: Tensor, **given: Any) -> JudgedClips:
         "key_index": torch.full((count,), video.shape[1] // 2),
         "references": None if given.get("truth") is None else names,
     }
-    return JudgedClips(names=names, video=video, **(fields | given))
+    return MeasuredClips(names=names, video=video, **(fields | given))
 
 
-def part(clips: JudgedClips, index: list[int]) -> JudgedClips:
+def part(clips: MeasuredClips, index: list[int]) -> MeasuredClips:
     """Some of them, in that order."""
 
     def chosen(value: Any) -> Any:
@@ -77,7 +77,7 @@ def part(clips: JudgedClips, index: list[int]) -> JudgedClips:
         return [value[i] for i in index] if isinstance(value, list) else value
 
     fields = {key: chosen(value) for key, value in vars(clips).items() if key != "shared"}
-    return JudgedClips(**fields)
+    return MeasuredClips(**fields)
 
 
 @cache

@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 from torch.nn.functional import normalize
 
 from movideo.errors import UserError
-from movideo.evaluation import CLIPSIM, FrameConsistency
+from movideo.metrics import CLIPSIM, FrameConsistency
 from movideo.metrics.extractors import clip as clip_module
-from tests.evaluation.parts import judged, random_clips
+from tests.metrics.parts import judged, random_clips
 
 MEAN, STD = [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]
 PROMPTS = ["a red ball rolls down a hill", "two dogs", "rain at night " * 40]  # the last too long
@@ -50,24 +50,24 @@ def points_of(clip, video):
 def test_clipsim_is_the_mean_cosine_of_prompt_and_frames(clip, prefix):
     folder, model = clip
     video = random_clips(3)
-    figure = CLIPSIM(prefix + folder)
-    figure.update(judged(video, prompts=PROMPTS))
+    metric = CLIPSIM(prefix + folder)
+    metric.update(judged(video, prompts=PROMPTS))
     sentences = normalize(model.encode_text(open_clip.tokenize(PROMPTS)), dim=1)
     expected = (points_of(model, video) * sentences[:, None]).sum(dim=2).mean(dim=1)
     # float32 sums over one video or three
-    assert figure.compute().item() == pytest.approx(expected.mean().item(), abs=1e-6)
-    assert "prompts" in figure.needs
-    assert not figure.fits(judged(video))
+    assert metric.compute().item() == pytest.approx(expected.mean().item(), abs=1e-6)
+    assert "prompts" in metric.needs
+    assert not metric.fits(judged(video))
 
 
 def test_frame_consistency_is_the_mean_cosine_of_neighbours(clip):
     folder, model = clip
     video = random_clips(2)
-    figure = FrameConsistency(folder)
-    figure.update(judged(video))
+    metric = FrameConsistency(folder)
+    metric.update(judged(video))
     points = points_of(model, video)
     expected = (points[:, 1:] * points[:, :-1]).sum(dim=2).mean()
-    assert figure.compute().item() == pytest.approx(expected.item(), abs=1e-6)
+    assert metric.compute().item() == pytest.approx(expected.item(), abs=1e-6)
 
 
 def test_a_frozen_clip_wins_frame_consistency(clip):
@@ -86,14 +86,14 @@ def test_wide_frames_are_cut_at_the_centre(clip):
     square = random_clips(1)
     wide = torch.ones(1, 4, 3, 32, 64)
     wide[..., 16:48] = square
-    figure = CLIPSIM(folder)
-    figure.update(judged(wide, prompts=PROMPTS[:1]))
+    metric = CLIPSIM(folder)
+    metric.update(judged(wide, prompts=PROMPTS[:1]))
     other = CLIPSIM(folder)
     other.update(judged(square, prompts=PROMPTS[:1]))
-    assert figure.compute() == other.compute()
+    assert metric.compute() == other.compute()
 
 
-def test_figures_share_one_clip(clip):
+def test_metrics_share_one_clip(clip):
     assert CLIPSIM(clip[0]).towers is FrameConsistency(clip[0]).clone().towers
     extractor = CLIPSIM(clip[0]).protocol()["extractor"]
     assert clip[0] in extractor

@@ -1,9 +1,9 @@
 """What warping, mask and flow scale achieve on the frozen scenes.
 
-    python -m benchmarks.scene_figures
+    python -m benchmarks.scene_metrics
 
 Labels are exact, so what is measured is the method. The scenes' difficulty is printed with the
-figures. The flow scale is estimated on grids that labels are brought to by centre samples.
+metrics. The flow scale is estimated on grids that labels are brought to by centre samples.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def print_labels(scenes: list[Scene]) -> None:
         f"mask IoU, occluded, scenes over {MOVING:.0f} px": _mean(_iou(s, 0) for s in moving),
         f"mask IoU, visible, scenes over {MOVING:.0f} px": _mean(_iou(s, 1) for s in moving),
     }
-    print("| figure, mean over scenes | value |\n| --- | --- |")
+    print("| metric, mean over scenes | value |\n| --- | --- |")
     for name, value in rows.items():
         print(f"| {name} | {value:.3f} |")
 
@@ -82,8 +82,8 @@ def _warp_psnr(scene: Scene, swapped: bool = False) -> float:
     flow = scene.flow_v2i if swapped else scene.flow_i2v
     warped = ops.warp(scene.video[scene.key_index], flow)
     other = _without_key(scene)
-    figures = masked_psnr(warped[None, other], scene.video[None, other], scene.visible[None, other])
-    return float(figures)
+    metrics = masked_psnr(warped[None, other], scene.video[None, other], scene.visible[None, other])
+    return float(metrics)
 
 
 def _iou(scene: Scene, value: int) -> float:

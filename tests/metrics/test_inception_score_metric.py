@@ -4,11 +4,10 @@ import pytest
 import torch
 
 from movideo.errors import UserError
-from movideo.evaluation import InceptionScore
-from movideo.metrics import inception_score
+from movideo.metrics import InceptionScore, inception_score
 from movideo.metrics.extractors import C3D
 from movideo.metrics.extractors.base import cache_folder
-from tests.evaluation.parts import Classifier, judged, random_clips, write_script
+from tests.metrics.parts import Classifier, judged, random_clips, write_script
 
 
 @pytest.fixture
@@ -18,36 +17,36 @@ def classifier(tmp_path):
 
 
 def test_a_score_from_a_file(classifier):
-    figure = InceptionScore(C3D(*classifier, frames=2), gives="logits", splits=2)
+    metric = InceptionScore(C3D(*classifier, frames=2), gives="logits", splits=2)
     video = random_clips(6)
-    figure.update(judged(video))
+    metric.update(judged(video))
     # bytes, of the two middle frames
     logits = ((video[:, 1:3] + 1) * 127.5).mean(dim=(1, 3, 4))
-    _, rows = figure.table()
+    _, rows = metric.table()
     assert sorted(rows.flatten().tolist()) == pytest.approx(
         sorted(logits.softmax(dim=1).flatten().tolist()), abs=1e-4
     )
-    assert figure.compute().item() == pytest.approx(inception_score(rows, splits=2).item())
-    low, high = figure.interval(replicates=20)
-    assert low < figure.compute().item() < high
-    assert figure.protocol()["splits"] == 2
-    assert classifier[1] in figure.protocol()["extractor"]
+    assert metric.compute().item() == pytest.approx(inception_score(rows, splits=2).item())
+    low, high = metric.interval(replicates=20)
+    assert low < metric.compute().item() < high
+    assert metric.protocol()["splits"] == 2
+    assert classifier[1] in metric.protocol()["extractor"]
 
 
 def test_probabilities_are_taken_as_they_are(classifier):
-    figure = InceptionScore(C3D(*classifier, frames=2, value_range=(0, 1)), splits=1)
+    metric = InceptionScore(C3D(*classifier, frames=2, value_range=(0, 1)), splits=1)
     white = torch.ones(2, 4, 3, 8, 8)
-    figure.update(judged(white))
-    assert figure.rows[0].tolist() == [pytest.approx([1, 1, 1])]
+    metric.update(judged(white))
+    assert metric.rows[0].tolist() == [pytest.approx([1, 1, 1])]
 
 
 def test_few_videos_are_warned_of(classifier):
-    figure = InceptionScore(C3D(*classifier, frames=2), gives="logits", splits=2)
-    figure.update(judged(random_clips(1)))
-    assert "IS: 5 videos in 2 splits, for 3 classes" in figure.warning(5)
-    assert figure.warning(6) is None
-    assert figure.interval() is None
-    assert figure.compute().item() == pytest.approx(1)
+    metric = InceptionScore(C3D(*classifier, frames=2), gives="logits", splits=2)
+    metric.update(judged(random_clips(1)))
+    assert "IS: 5 videos in 2 splits, for 3 classes" in metric.warning(5)
+    assert metric.warning(6) is None
+    assert metric.interval() is None
+    assert metric.compute().item() == pytest.approx(1)
 
 
 def test_what_cannot_be(classifier):

@@ -1,4 +1,4 @@
-"""Figures of the same videos on two processes, the first of which may have none.
+"""Metrics of the same videos on two processes, the first of which may have none.
 
 python tests/evaluation/two_processes.py RANK FOLDER
 """
@@ -12,9 +12,9 @@ import torch.distributed
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from movideo.evaluation import PSNR, EmbeddedVideoDistance, FrechetDistance
+from movideo.metrics import PSNR, EmbeddedVideoDistance, FrechetDistance
 from movideo.metrics.extractors import VideoNetwork
-from tests.evaluation.parts import Classifier, judged, part, random_clips
+from tests.metrics.parts import Classifier, judged, part, random_clips
 
 # which process gets which of six videos; a sampler repeats some, so that all have as many
 SHARES = {"even": [[0, 2, 4], [1, 3, 5, 0]], "one has none": [[], [0, 1, 2, 3, 4, 5]]}
@@ -23,10 +23,10 @@ SHARES = {"even": [[0, 2, 4], [1, 3, 5, 0]], "one has none": [[], [0, 1, 2, 3, 4
 def results(share: list[int]) -> list[float]:
     clips = judged(random_clips(6), truth=random_clips(6, seed=1))
     found: list[float] = []
-    for figure in (PSNR(), EmbeddedVideoDistance(), FrechetDistance(VideoNetwork(Classifier()))):
+    for metric in (PSNR(), EmbeddedVideoDistance(), FrechetDistance(VideoNetwork(Classifier()))):
         for index in share:
-            figure.update(part(clips, [index]))
-        found += [figure.compute().item(), *(figure.interval(replicates=10) or ())]
+            metric.update(part(clips, [index]))
+        found += [metric.compute().item(), *(metric.interval(replicates=10) or ())]
     return found
 
 

@@ -9,27 +9,27 @@ from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMe
 from torchvision.models import vgg
 
 from movideo.errors import UserError
-from movideo.evaluation import LPIPS, PSNR, SSIM, RandomFeatureDistance
-from tests.evaluation.parts import judged, made_of, moving_scenes, random_clips
+from movideo.metrics import LPIPS, PSNR, SSIM, RandomFeatureDistance
+from tests.metrics.parts import judged, made_of, moving_scenes, random_clips
 
 
 @pytest.mark.parametrize(
-    ("figure", "theirs"),
+    ("metric", "theirs"),
     [
         (PSNR(), PeakSignalNoiseRatio(data_range=2.0)),
         (SSIM(), StructuralSimilarityIndexMeasure(data_range=2.0)),
     ],
     ids=["PSNR", "SSIM"],
 )
-def test_means_over_clips_against_torchmetrics(figure, theirs):
+def test_means_over_clips_against_torchmetrics(metric, theirs):
     video, truth = random_clips(2), random_clips(2, seed=1)
     truth[1] = (video[1] + truth[1]) / 2  # the second is nearer
-    figure.update(judged(video, truth=truth))
+    metric.update(judged(video, truth=truth))
     expected = [theirs(*clips).item() for clips in zip(video, truth, strict=True)]
     # float32, summed in another order
-    assert figure.compute().item() == pytest.approx(sum(expected) / 2, rel=1e-5)
-    assert figure.higher_is_better
-    assert figure.protocol()["frames"] == "all, the key frame too"
+    assert metric.compute().item() == pytest.approx(sum(expected) / 2, rel=1e-5)
+    assert metric.higher_is_better
+    assert metric.protocol()["frames"] == "all, the key frame too"
 
 
 def test_lpips_has_torchvisions_weights(tmp_path, monkeypatch):
@@ -40,14 +40,14 @@ def test_lpips_has_torchvisions_weights(tmp_path, monkeypatch):
             nn.init.kaiming_normal_(layer.weight)
     path = str(tmp_path / "vgg16-397923af.pth")
     torch.save({f"features.{name}": value for name, value in trunk.state_dict().items()}, path)
-    figure = LPIPS(path)
-    assert figure.unavailable() is None
+    metric = LPIPS(path)
+    assert metric.unavailable() is None
     video, truth = random_clips(1), random_clips(1, seed=1)
-    figure.update(judged(video, truth=truth))
+    metric.update(judged(video, truth=truth))
 
     monkeypatch.setattr(lpips, "_get_tv_model_features", lambda *_: trunk)
     expected = lpips._LPIPS(net="vgg", pnet_rand=True)(video[0], truth[0]).mean()
-    assert figure.compute().item() == pytest.approx(expected.item(), rel=1e-5)
+    assert metric.compute().item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_lpips_without_weights_is_not_computed(tmp_path, monkeypatch):
@@ -70,11 +70,11 @@ def test_warping_beats_grey_noise_and_a_frozen_clip():
     """On clips that move over 4 pixels, each given its own motion."""
     scenes = moving_scenes(4)
     shared = {}
-    for figure in (PSNR(), SSIM(), RandomFeatureDistance(width=4)):
+    for metric in (PSNR(), SSIM(), RandomFeatureDistance(width=4)):
         found = {}
         for name, video in made_of(**scenes).items():
-            cell = figure.clone()
+            cell = metric.clone()
             cell.update(judged(video, truth=scenes["truth"], shared=shared))
-            found[name] = cell.compute().item() * (1 if figure.higher_is_better else -1)
+            found[name] = cell.compute().item() * (1 if metric.higher_is_better else -1)
         best = found.pop("warped")
-        assert best > max(found.values()), (figure.name, best, found)
+        assert best > max(found.values()), (metric.name, best, found)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from torch import Tensor
+from typing_extensions import override
 
 from movideo.errors import UserError
 from movideo.hub.open_clip import on_hub
-from movideo.metrics import neighbour_similarity
-from movideo.metrics.base import Figure, Protocol
-from movideo.metrics.clips import JudgedClips
+from movideo.metrics.base import Description, VideoMetric
+from movideo.metrics.clips import MeasuredClips
 from movideo.metrics.extractors import CLIPTowers, clip_towers
+from movideo.metrics.similarity import neighbour_similarity
 
 MISSING = (
     "name a CLIP as its `pretrained`: open_clip's MODEL:TAG (ViT-B-32:openai), MODEL:FILE, "
@@ -17,12 +18,12 @@ MISSING = (
 )
 
 
-class CLIPFigure(Figure):
-    """A figure of the points that CLIP gives to frames.
+class CLIPMetric(VideoMetric):
+    """A metric of the points that CLIP gives to frames.
 
     Args:
         pretrained: which CLIP, as open_clip names it (`ViT-B-32:openai`); see `CLIPTowers`. Null,
-            or a name that cannot be had from a hub, makes the figure unavailable.
+            or a name that cannot be had from a hub, makes the metric unavailable.
 
     Raises:
         UserError: the folder or file cannot be loaded.
@@ -42,41 +43,41 @@ class CLIPFigure(Figure):
                     raise
                 self.missing = str(error)
 
+    @override
     def unavailable(self) -> str | None:
-        """See `Figure.unavailable`."""
         return self.missing
 
-    def frames(self, clips: JudgedClips) -> Tensor:
+    def frames(self, clips: MeasuredClips) -> Tensor:
         """The points of frames, `(B, F, D)` of length 1."""
         assert self.towers is not None, self.unavailable()
         return self.towers.frames(clips.video)
 
-    def protocol(self) -> Protocol:
-        """See `Figure.protocol`."""
+    @override
+    def protocol(self) -> Description:
         towers = {} if self.towers is None else self.towers.protocol()
         return super().protocol() | {"frames": "all"} | towers
 
 
-class CLIPSIM(CLIPFigure):
+class CLIPSIM(CLIPMetric):
     """Cosine between each frame and the prompt, averaged over frames (Wu et al. 2021)."""
 
     name = "CLIPSIM"
     needs = ("prompts",)
 
-    def measure(self, clips: JudgedClips) -> Tensor:
-        """See `Figure.measure`."""
+    @override
+    def measure(self, clips: MeasuredClips) -> Tensor:
         assert self.towers is not None, self.unavailable()
         assert clips.prompts is not None
         sentences = self.towers.sentences(clips.prompts)[:, None]
         return (self.frames(clips) * sentences).sum(dim=2).mean(dim=1)
 
 
-class FrameConsistency(CLIPFigure):
+class FrameConsistency(CLIPMetric):
     """Cosine between neighbouring frames, averaged over them. A frozen clip has 1, the best."""
 
     name = "frame consistency"
     frozen_clip_wins = True
 
-    def measure(self, clips: JudgedClips) -> Tensor:
-        """See `Figure.measure`."""
+    @override
+    def measure(self, clips: MeasuredClips) -> Tensor:
         return neighbour_similarity(self.frames(clips))

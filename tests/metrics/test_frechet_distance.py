@@ -6,12 +6,11 @@ from torch.nn.functional import avg_pool2d, pad
 from torchmetrics.image.fid import FrechetInceptionDistance, NoTrainInceptionV3
 
 from movideo.errors import UserError
-from movideo.evaluation import FID, FVD, EmbeddedVideoDistance, FrechetDistance
-from movideo.metrics import frechet_distance
+from movideo.metrics import FID, FVD, EmbeddedVideoDistance, FrechetDistance, frechet_distance
 from movideo.metrics.extractors import I3D, InceptionV3, VideoNetwork
 from movideo.metrics.extractors import inception as inception_module
 from movideo.metrics.extractors.video import I3D_SHA256
-from tests.evaluation.parts import (
+from tests.metrics.parts import (
     Classifier,
     Judge,
     judged,
@@ -40,19 +39,19 @@ def test_two_sets_of_the_distance():
     """The true clips count once each, however many videos name them; the sets differ in size."""
     video, truth = random_clips(5), random_clips(3, seed=1)
     owner = [0, 0, 1, 2, 2]
-    figure = FrechetDistance(VideoNetwork(Classifier()), "colours")
-    figure.update(judged(video, truth=truth[owner], references=[f"clip {i}" for i in owner]))
+    metric = FrechetDistance(VideoNetwork(Classifier()), "colours")
+    metric.update(judged(video, truth=truth[owner], references=[f"clip {i}" for i in owner]))
     expected = frechet_distance(colours(video), colours(truth))
     # float32 features, summed in another order
-    assert figure.compute().item() == pytest.approx(expected.item(), rel=1e-4)
-    assert figure.name == "colours"
+    assert metric.compute().item() == pytest.approx(expected.item(), rel=1e-4)
+    assert metric.name == "colours"
 
 
 def test_equal_sets_have_none_and_a_shift_has_its_square():
     video = random_clips(4) / 2
-    figure = FrechetDistance(VideoNetwork(Classifier()))
-    figure.update(judged(video, truth=video))
-    assert figure.compute().item() == pytest.approx(0, abs=1e-12)
+    metric = FrechetDistance(VideoNetwork(Classifier()))
+    metric.update(judged(video, truth=video))
+    assert metric.compute().item() == pytest.approx(0, abs=1e-12)
     shifted = FrechetDistance(VideoNetwork(Classifier()))
     shifted.update(judged(video + 0.25, truth=video))
     assert shifted.compute().item() == pytest.approx(3 * 0.25**2, rel=1e-4)  # float32 features
@@ -73,15 +72,15 @@ class Colours(torch.nn.Module):
 def test_samples_of_several_frames_a_video_against_torchmetrics():
 
     video, truth = random_clips(3), random_clips(2, seed=1)
-    figure = FrechetDistance(Frames(Classifier()))
-    figure.update(judged(video, truth=truth[[0, 1, 1]], references=["a", "b", "b"]))
+    metric = FrechetDistance(Frames(Classifier()))
+    metric.update(judged(video, truth=truth[[0, 1, 1]], references=["a", "b", "b"]))
     theirs = FrechetInceptionDistance(feature=Colours(), normalize=True).set_dtype(torch.float64)
     theirs.update(video.flatten(0, 1).double(), real=False)
     theirs.update(truth.flatten(0, 1).double(), real=True)
     # our features are float32
-    assert figure.compute().item() == pytest.approx(theirs.compute().item(), rel=1e-4)
-    assert figure.warning(3) is None  # 12 samples of 3 features
-    assert figure.interval(replicates=5) is not None
+    assert metric.compute().item() == pytest.approx(theirs.compute().item(), rel=1e-4)
+    assert metric.warning(3) is None  # 12 samples of 3 features
+    assert metric.interval(replicates=5) is not None
 
 
 def test_the_truth_is_looked_at_once_for_all_methods():
@@ -92,27 +91,27 @@ def test_the_truth_is_looked_at_once_for_all_methods():
             seen.append(video)
             return super().forward(video)
 
-    figure = FrechetDistance(Counting(Classifier()))
-    copy = figure.clone()
+    metric = FrechetDistance(Counting(Classifier()))
+    copy = metric.clone()
     clips = judged(random_clips(2), truth=random_clips(2, seed=1))
-    figure.update(clips)
+    metric.update(clips)
     copy.update(clips)
     assert len(seen) == 2 + 2 + 2  # both videos twice, both true clips once
-    assert copy.compute() == figure.compute()
+    assert copy.compute() == metric.compute()
 
 
 def test_few_videos_are_warned_of_and_one_is_refused():
-    figure = FrechetDistance(VideoNetwork(Classifier()), "colours")
+    metric = FrechetDistance(VideoNetwork(Classifier()), "colours")
     clips = judged(random_clips(4), truth=random_clips(4, seed=1))
-    figure.update(part(clips, [0]))
-    assert figure.warning(1) == "colours: needs at least 2 videos and 2 true clips, not 1"
-    assert figure.interval() is None
+    metric.update(part(clips, [0]))
+    assert metric.warning(1) == "colours: needs at least 2 videos and 2 true clips, not 1"
+    assert metric.interval() is None
     with pytest.raises(UserError, match="a set of 1 samples has no covariance"):
-        figure.compute()
-    figure.update(part(clips, [1, 2]))
-    assert "3 samples of 3 features; the covariance is not of full rank" in figure.warning(3)
-    figure.update(part(clips, [3]))
-    assert figure.warning(4) is None
+        metric.compute()
+    metric.update(part(clips, [1, 2]))
+    assert "3 samples of 3 features; the covariance is not of full rank" in metric.warning(3)
+    metric.update(part(clips, [3]))
+    assert metric.warning(4) is None
     few = FrechetDistance(VideoNetwork(Classifier()), "colours")  # many videos of few true clips
     few.update(
         judged(random_clips(6), truth=clips.truth[[0] * 4 + [1] * 2], references=[*"aaaabb"])
@@ -122,11 +121,11 @@ def test_few_videos_are_warned_of_and_one_is_refused():
 
 
 def test_the_interval_holds_the_distance():
-    figure = FrechetDistance(VideoNetwork(Classifier()))
-    figure.update(judged(random_clips(20), truth=random_clips(20, seed=1)))
-    low, high = figure.interval(replicates=50)
-    assert 0 <= low < figure.compute().item() < high
-    narrow = figure.interval(level=0.5, replicates=50)
+    metric = FrechetDistance(VideoNetwork(Classifier()))
+    metric.update(judged(random_clips(20), truth=random_clips(20, seed=1)))
+    low, high = metric.interval(replicates=50)
+    assert 0 <= low < metric.compute().item() < high
+    narrow = metric.interval(level=0.5, replicates=50)
     assert low <= narrow[0] < narrow[1] < high
 
 
@@ -134,9 +133,9 @@ def test_the_interval_draws_true_clips_with_their_videos():
     """A video of each clip that differs by a constant: the distance is the same in every draw."""
     truth = random_clips(6) / 2
     owner = [0, 1, 2, 3, 4, 5, 5]
-    figure = FrechetDistance(VideoNetwork(Classifier()))
-    figure.update(judged(truth + 0.25, truth=truth))
-    low, high = figure.interval(replicates=20)
+    metric = FrechetDistance(VideoNetwork(Classifier()))
+    metric.update(judged(truth + 0.25, truth=truth))
+    low, high = metric.interval(replicates=20)
     assert low == pytest.approx(3 * 0.25**2, rel=1e-4)
     assert high == pytest.approx(low, rel=1e-4)
     doubled = FrechetDistance(VideoNetwork(Classifier()))
@@ -163,18 +162,18 @@ def test_fvd_is_of_the_middle_frames_at_its_size(judge):
 
 def test_fvd_from_a_file(judge):
     path, sha256 = judge
-    figure = FrechetDistance(I3D(path, sha256=sha256), "FVD")
+    metric = FrechetDistance(I3D(path, sha256=sha256), "FVD")
     video, truth = random_clips(4, frames=10), random_clips(4, frames=10, seed=1)
-    figure.update(judged(video, truth=truth))
+    metric.update(judged(video, truth=truth))
     features = []
     for clips in (video, truth):
         large = torch.nn.functional.interpolate(clips.flatten(0, 1), (224, 224), mode="bilinear")
         x = large.view(4, 10, 3, 224, 224).transpose(1, 2)
         features.append(Judge()(x, rescale=False, resize=False, return_features=True))
-    assert figure.compute().item() == pytest.approx(frechet_distance(*features).item(), rel=1e-4)
-    assert figure.protocol()["extractor"] == f"i3d_torchscript.pt, sha256 {sha256}"
-    assert figure.protocol()["frames"] == "all"
-    assert figure.unavailable() is None
+    assert metric.compute().item() == pytest.approx(frechet_distance(*features).item(), rel=1e-4)
+    assert metric.protocol()["extractor"] == f"i3d_torchscript.pt, sha256 {sha256}"
+    assert metric.protocol()["frames"] == "all"
+    assert metric.unavailable() is None
 
 
 def test_another_file_is_refused_by_name(judge, tmp_path):
@@ -241,9 +240,9 @@ def test_the_embedded_distance_ranks_what_was_made_of_moving_scenes():
     }
     found, first, shared = {}, EmbeddedVideoDistance(), {}
     for name, video in videos.items():
-        figure = first.clone()
-        figure.update(judged(video, truth=truth, shared=shared))
-        found[name] = figure.compute().item()
+        metric = first.clone()
+        metric.update(judged(video, truth=truth, shared=shared))
+        found[name] = metric.compute().item()
     assert found["true"] == pytest.approx(0, abs=1e-6)
     worse = [found[name] for name in ("frozen", "blurred", "noisy", "shuffled")]
     assert 0 < 2 * found["warped"] < min(worse), found

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor
 
 from movideo.estimators import DepthEstimator, FlowEstimator
-from movideo.evaluation import DepthErrorFigure, FlowError, MotionFidelity, WarpErrorFigure
+from movideo.metrics import DepthError, FlowError, MotionFidelity, WarpError
 from movideo.motion.space import Motion
-from tests.evaluation.parts import judged, made_of, moving_scenes, random_clips
+from tests.metrics.parts import judged, made_of, moving_scenes, random_clips
 
 
 class Constant(FlowEstimator):
@@ -43,18 +43,18 @@ def test_motion_fidelity_of_a_known_difference():
     motion.flow_i2v[:, :, 0], motion.flow_i2v[:, :, 1] = 3, 4
     motion.flow_v2i[:] = -motion.flow_i2v
     motion.flow_i2v[:, 2] = motion.flow_v2i[:, 2] = 0  # the key frame's, where 3 would be missing
-    figure = MotionFidelity(Constant())
-    figure.update(judged(random_clips(1), motion=motion))
-    assert figure.compute().item() == pytest.approx(4)
+    metric = MotionFidelity(Constant())
+    metric.update(judged(random_clips(1), motion=motion))
+    assert metric.compute().item() == pytest.approx(4)
 
 
 def test_motion_fidelity_counts_what_is_visible():
     """Flows that do not lead back hide the left half."""
     motion = still()
     motion.flow_i2v[..., :16] = 9
-    figure = MotionFidelity(Constant())
-    figure.update(judged(random_clips(1), motion=motion))
-    assert figure.compute().item() == pytest.approx(3)
+    metric = MotionFidelity(Constant())
+    metric.update(judged(random_clips(1), motion=motion))
+    assert metric.compute().item() == pytest.approx(3)
     motion.flow_i2v[:] = 99  # nothing is left
     hidden = MotionFidelity(Constant())
     hidden.update(judged(random_clips(1), motion=motion))
@@ -66,9 +66,9 @@ def test_moving_scenes_are_told_from_cheats():
     scenes = moving_scenes(4)
     found = {}
     for name, video in (made_of(**scenes) | {"true": scenes["truth"]}).items():
-        figure = MotionFidelity()
-        figure.update(judged(video, motion=scenes["motion"], key_index=torch.full((4,), 4)))
-        found[name] = figure.compute().item()
+        metric = MotionFidelity()
+        metric.update(judged(video, motion=scenes["motion"], key_index=torch.full((4,), 4)))
+        found[name] = metric.compute().item()
     assert found["true"] < 0.5, found  # what DIS itself is wrong by
     assert found["warped"] < 1, found
     assert min(found["frozen"], found["grey"], found["noise"]) > 2 * found["warped"], found
@@ -77,12 +77,12 @@ def test_moving_scenes_are_told_from_cheats():
 def test_flow_error_of_a_known_shift_estimated_once():
     """Asked to stand still where the truth moves by 3, both ways, key frame and all."""
     estimator = Constant()
-    figure = FlowError(estimator)
-    copy = figure.clone()
+    metric = FlowError(estimator)
+    copy = metric.clone()
     clips = judged(random_clips(1), truth=random_clips(1, seed=1), motion=still())
-    figure.update(clips)
+    metric.update(clips)
     copy.update(clips)
-    assert figure.compute().item() == copy.compute().item() == pytest.approx(3)
+    assert metric.compute().item() == copy.compute().item() == pytest.approx(3)
     assert estimator.pairs == 2 * 4  # both directions of 4 frames, for both methods
 
 
@@ -91,11 +91,11 @@ def test_depth_error_ignores_scale_and_shift():
     depth = Brightness()
     asked = torch.stack([depth(clip) for clip in truth]) * 5 + 7
     motion = Motion(asked, *(torch.zeros(2, 4, 2, 32, 32) for _ in range(2)))
-    figure = DepthErrorFigure(depth)
-    figure.update(judged(truth, truth=truth, motion=motion))
+    metric = DepthError(depth)
+    metric.update(judged(truth, truth=truth, motion=motion))
     # 5 d + 7 in float32
-    assert figure.compute().item() == pytest.approx(0, abs=1e-5)
-    worse = DepthErrorFigure(depth)
+    assert metric.compute().item() == pytest.approx(0, abs=1e-5)
+    worse = DepthError(depth)
     flat = Motion(torch.ones_like(asked), motion.flow_i2v, motion.flow_v2i)
     worse.update(judged(truth, truth=truth, motion=flat))
     assert worse.compute().item() == pytest.approx(1)
@@ -118,11 +118,11 @@ def test_warp_error_by_hand():
     """A texture that moves by a pixel a frame, and one frame of which is brighter by 0.4 of 2."""
     texture = random_clips(1, frames=1, side=40)[0, 0] / 2
     video = torch.stack([texture[:, 4:36, 4 - f : 36 - f] for f in range(3)])[None]
-    figure = WarpErrorFigure(Shift())
-    figure.update(judged(video))
-    assert figure.compute().item() == pytest.approx(0, abs=1e-12)
+    metric = WarpError(Shift())
+    metric.update(judged(video))
+    assert metric.compute().item() == pytest.approx(0, abs=1e-12)
     video[:, 2] += 0.4
-    brighter = WarpErrorFigure(Shift())
+    brighter = WarpError(Shift())
     brighter.update(judged(video))
     # 0 between the first two, 0.2 of a range of 1, squared, between the others
     assert brighter.compute().item() == pytest.approx((0 + 0.2**2) / 2, rel=1e-5)
@@ -132,9 +132,9 @@ def test_a_frozen_clip_wins_the_warp_error():
     scenes = moving_scenes(2)
     found = {}
     for name, video in (made_of(**scenes) | {"true": scenes["truth"]}).items():
-        figure = WarpErrorFigure()
-        figure.update(judged(video))
-        found[name] = figure.compute().item()
-    assert WarpErrorFigure.frozen_clip_wins
+        metric = WarpError()
+        metric.update(judged(video))
+        found[name] = metric.compute().item()
+    assert WarpError.frozen_clip_wins
     assert found["frozen"] == found["grey"] == 0
     assert 0 < found["true"] < 0.01 < found["noise"], found
