@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from datamodules.proportions import share_out
+
 Indices = NDArray[np.int64]
 
 
@@ -66,15 +68,6 @@ class EpochOrder:
             for source, size in zip(kinds // width, sizes, strict=True)
         ]
         return list(zip(groups, share_out(len(self.sources), shares), strict=True))
-
-
-def share_out(total: int, weights: Sequence[float]) -> list[int]:
-    """Divides `total` in proportion to the weights, by largest remainders."""
-    exact = total * np.asarray(weights) / sum(weights)
-    counts = np.floor(exact).astype(np.int64)
-    behind = np.argsort(counts - exact, kind="stable")
-    counts[behind[: total - counts.sum()]] += 1
-    return [int(count) for count in counts]
 
 
 def _draw(members: Indices, count: int, random: torch.Generator) -> Indices:

@@ -13,7 +13,8 @@ def read_lines(path: Path, layout: str) -> list[str]:
     Raises:
         UserError: there is no such file, or it is no text.
     """
-    return [line.strip() for line in read_listing(path, layout).splitlines() if line.strip()]
+    lines = read_listing(path, layout).split("\n")
+    return [line.strip() for line in lines if line.strip()]
 
 
 def read_listing(path: Path, layout: str) -> str:

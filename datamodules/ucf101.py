@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from datamodules.evaluation import Description, EvaluationDataModule, Sample, TrueClip
 from datamodules.listings import read_lines
+from datamodules.proportions import share_out
 from movideo.errors import UserError
 
 _LINE = re.compile(r"(?P<path>(?P<class>\w+)/(?P<video>\w+)\.avi)(?: \d+)?")
@@ -113,10 +114,10 @@ class UCF101(EvaluationDataModule):
             by_class.setdefault(clip.path.parent.name, []).append(clip)
         listed = Counter(path.parent.name for path in self.videos().values())
         self._without_clip = sorted(set(listed) - set(by_class))
-        counts = in_proportion({name: listed[name] for name in by_class}, self.limit)
+        counts = share_out(self.limit, [listed[name] for name in by_class])
         return [
             Sample(f"{name}/{index:04d}", self.template.format(words(name)), clip)
-            for name, count in counts.items()
+            for name, count in zip(by_class, counts, strict=True)
             for index, clip in enumerate(_taken(by_class[name], count))
         ]
 
@@ -136,19 +137,6 @@ def words(name: str) -> str:
         return WORDS[name]
     apart = re.sub(r"(?<!^)(?=[A-Z])", " ", name).lower()
     return re.sub(r"^playing ", "playing the ", apart)
-
-
-def in_proportion(weights: dict[str, int], total: int) -> dict[str, int]:
-    """Whole numbers that add up to `total` and are off the weights' shares by less than one.
-
-    What rounding down leaves goes to the largest remainders, the first of equals.
-    """
-    whole = sum(weights.values())
-    counts = {name: total * weight // whole for name, weight in weights.items()}
-    by_remainder = sorted(weights, key=lambda name: -(total * weights[name] % whole))
-    for name in by_remainder[: total - sum(counts.values())]:
-        counts[name] += 1
-    return counts
 
 
 def _taken(clips: list[TrueClip], count: int) -> list[TrueClip]:

@@ -11,10 +11,8 @@ from typing import Any, NotRequired, TypedDict
 from torch import Tensor
 
 from movideo.errors import VideoError
-from movideo.storage.tables import read_table
+from movideo.storage.tables import read_lines, read_table
 from movideo.video.read import PICTURES
-
-"""What counts as a picture inside a folder, in any case of letters."""
 
 _TABLES = (".csv", ".jsonl")
 _LONGEST = 40  # letters of a prompt in a file's name: in UTF-8 well below what file systems take
@@ -97,21 +95,11 @@ def list_prompts(prompts: str | Path) -> dict[str, str]:
     suffix = path.suffix.lower()
     if suffix not in (".txt", *_TABLES):
         raise VideoError(f"{path}: no list of prompts; end it in .txt, .csv or .jsonl")
-    numbered = _column(path) if suffix in _TABLES else _lines(path)
+    numbered = _column(path) if suffix in _TABLES else read_lines(path)
     named = {f"{number:05d}_{_slug(prompt)}".rstrip("_"): prompt for number, prompt in numbered}
     if not named:
         raise VideoError(f"{path}: holds no prompt; write one a line")
     return named
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise VideoError(f"{path}: cannot be read as text; save it as UTF-8") from error
-    for number, line in enumerate(map(str.strip, lines), start=1):
-        if line and not line.startswith("#"):
-            yield number, line
 
 
 def _column(path: Path) -> Iterator[tuple[int, str]]:

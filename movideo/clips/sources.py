@@ -1,15 +1,14 @@
 """From what the user names to a list of video files."""
 
-import csv
-import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from movideo.clips.lists.clip_list import OUTSIDE, is_clip_list, listed_videos
 from movideo.errors import VideoError
 from movideo.storage.paths import is_inside
+from movideo.storage.tables import read_csv, read_jsonl, read_lines
 
 SUFFIXES = frozenset(
     (
@@ -131,42 +130,23 @@ def _row(source: Path, line: int, entry: object, allow_outside: bool) -> Path:
     return path
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise VideoError(f"{path}: the list cannot be read as text; save it as UTF-8") from error
-
-
-def _txt(path: Path) -> Iterator[tuple[int, object]]:
-    for number, line in enumerate(_lines(path), start=1):
-        if line.strip() and not line.strip().startswith("#"):
-            yield number, line
-
-
 def _csv(path: Path) -> Iterator[tuple[int, object]]:
-    reader = csv.reader(_lines(path))
-    header = next(reader, [])
+    rows = read_csv(path)
+    line, header = next(rows, (0, []))
     named = "video" in header
     column = header.index("video") if named else 0
-    if (
-        header and not named and Path(header[0]).suffix
-    ):  # no header: the first row is a video already
-        yield 1, header[0]
-    for row in reader:
-        if row:
-            yield reader.line_num, row[column] if column < len(row) else None
+    if header and not named and Path(header[0]).suffix:  # the first row is a video already
+        yield line, header[0]
+    for line, row in rows:
+        yield line, row[column] if column < len(row) else None
 
 
 def _jsonl(path: Path) -> Iterator[tuple[int, object]]:
-    for number, line in _txt(path):
-        try:
-            row = json.loads(str(line))
-        except ValueError as error:
-            raise VideoError(
-                f'{path}:{number}: not JSON; one object a line, such as {{"video": "a.mp4"}}'
-            ) from error
-        yield number, row.get("video") if isinstance(row, dict) else None
+    return ((line, row.get("video")) for line, row in read_jsonl(path))
 
 
-_READERS = {".txt": _txt, ".csv": _csv, ".jsonl": _jsonl}
+_READERS: dict[str, Callable[[Path], Iterator[tuple[int, object]]]] = {
+    ".txt": read_lines,
+    ".csv": _csv,
+    ".jsonl": _jsonl,
+}

@@ -1,11 +1,15 @@
-"""Tables as Parquet, CSV or JSON lines: a column has a plain type, a cell may be empty (None)."""
+"""Lists and tables as text, CSV, JSON lines or Parquet: the one place that reads them.
+
+A column has a plain type, a cell may be empty (None). A line ends at a line feed or carriage return
+alone: the other characters that Unicode counts as line ends may stand in any caption.
+"""
 
 from __future__ import annotations
 
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -116,12 +120,10 @@ def column_names(path: Path) -> list[str]:
     if suffix == PARQUET:
         return list(_open_parquet(path).schema_arrow.names)
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            if suffix == ".csv":
-                return next(csv.reader(file), [])
-            first = json.loads(next((line for line in file if line.strip()), "{}"))
-            return list(first) if isinstance(first, dict) else []
-    except (OSError, ValueError, csv.Error):
+        if suffix == ".csv":
+            return next(read_csv(path), (0, []))[1]
+        return list(next(read_jsonl(path), (0, {}))[1])
+    except VideoError:
         return []
 
 
@@ -159,29 +161,16 @@ def _read_parquet(path: Path, columns: Iterable[str]) -> Iterator[tuple[str, Row
 
 
 def _read_csv(path: Path, columns: Iterable[str]) -> Iterator[tuple[str, Row]]:
-    line = 1
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            for row in reader:
-                line = reader.line_num
-                if None in row:  # where DictReader puts values beyond the header
-                    raise VideoError(f"{path}:{line}: more values than columns; quote commas")
-                yield f"{path}:{line}", row
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise VideoError(f"{path}:{line + 1}: cannot be read; save it as CSV in UTF-8") from error
+    rows = read_csv(path)
+    _, header = next(rows, (0, []))
+    for line, cells in rows:
+        if len(cells) > len(header):
+            raise VideoError(f"{path}:{line}: more values than columns; quote commas")
+        yield f"{path}:{line}", dict(zip_longest(header, cells))
 
 
 def _read_jsonl(path: Path, columns: Iterable[str]) -> Iterator[tuple[str, Row]]:
-    number = 0
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield f"{path}:{number}", dict(json.loads(line))
-    except (ValueError, TypeError) as error:
-        number += isinstance(error, UnicodeDecodeError)  # raised before the line was counted
-        raise VideoError(f"{path}:{number}: not JSON; write one object a line") from error
+    return ((f"{path}:{line}", row) for line, row in read_jsonl(path))
 
 
 _ROW_READERS: dict[str, Callable[[Path, Iterable[str]], Iterator[tuple[str, Row]]]] = {
@@ -189,3 +178,66 @@ _ROW_READERS: dict[str, Callable[[Path, Iterable[str]], Iterator[tuple[str, Row]
     ".csv": _read_csv,
     ".jsonl": _read_jsonl,
 }
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, str]]:
+    """The lines of a text with their numbers, stripped, but empty lines and `#` comments.
+
+    Raises:
+        VideoError: it is no text.
+    """
+    for number, line in _numbered(path):
+        if (text := line.strip()) and not text.startswith("#"):
+            yield number, text
+
+
+def read_csv(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV, header and all, with the number of the line that each ends in.
+
+    Raises:
+        VideoError: it is no text, or a quote is not where a cell begins or ends: other rows would
+            be lost in it.
+    """
+    line = 0
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            for row in reader:
+                line = reader.line_num
+                if row:
+                    yield line, row
+    except csv.Error as error:
+        raise VideoError(
+            f"{path}:{line + 1}: not CSV ({error}); close each quote, and double those within"
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise _no_text(path, line + 1) from error
+
+
+def read_jsonl(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The objects of JSON lines with the numbers of their lines.
+
+    Raises:
+        VideoError: it is no text, or a line is no object.
+    """
+    for number, line in _numbered(path):
+        if not line.strip():
+            continue
+        try:
+            yield number, dict(json.loads(line))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise VideoError(f"{path}:{number}: not JSON; write one object a line") from error
+
+
+def _numbered(path: Path) -> Iterator[tuple[int, str]]:
+    number = 0
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            for number, line in enumerate(file, start=1):
+                yield number, line
+    except (OSError, UnicodeDecodeError) as error:
+        raise _no_text(path, number + 1) from error
+
+
+def _no_text(path: Path, line: int) -> VideoError:
+    return VideoError(f"{path}:{line}: cannot be read as text; save it in UTF-8")

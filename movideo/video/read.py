@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 PICTURES = frozenset((".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"))
+"""What counts as a picture inside a folder, in any case of letters."""
 
 _PIXELS_AHEAD = 2**25
 """Those of the frames decoded before they are converted: sixteen of 1920 x 1080. Decoding and

@@ -1,7 +1,9 @@
+import json
 import os
 
 import pytest
 
+from movideo.clips.key_frames import list_prompts
 from movideo.clips.lists.clip_list import ListRow, write_clip_list
 from movideo.clips.sources import find_videos, walk_videos
 from movideo.errors import VideoError
@@ -62,7 +64,7 @@ def test_absolute_paths_in_a_list(folder, tmp_path):
         ("l.csv", "id,video\n1\n", r"l\.csv:2: names no video"),
         ("l.csv", "", r"l\.csv: the list names no video"),
         ("l.jsonl", '{"video": "videos/b.mp4"}\n{"path": 1}\n', r"l\.jsonl:2: names no video"),
-        ("l.jsonl", "[1]\n", r"l\.jsonl:1: names no video"),
+        ("l.jsonl", "[1]\n", r"l\.jsonl:1: not JSON; write one object"),
         ("l.jsonl", "{video}\n", r"l\.jsonl:1: not JSON"),
         ("l.txt", "# nothing\n", r"l\.txt: the list names no video"),
     ],
@@ -131,3 +133,51 @@ def test_a_list_of_clips_names_the_videos_of_its_rows(folder):
     write_clip_list(folder.parent / "l.jsonl", [ListRow("videos/gone.mp4", *clip)])
     with pytest.raises(VideoError, match=r"l\.jsonl:1: video .*gone\.mp4; no such file"):
         find_videos(folder.parent / "l.jsonl")
+
+
+# Unicode counts these as line ends; captions hold them, and lists must not split there.
+BREAKS = ("\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e")
+
+
+@pytest.mark.parametrize("mark", BREAKS, ids=[f"U+{ord(mark):04X}" for mark in BREAKS])
+def test_a_caption_is_one_row_whatever_it_holds(tmp_path, mark):
+    names = ["a.mp4", "b.mp4"]
+    for name in names:
+        (tmp_path / name).touch()
+    caption = f"He speaks.{mark}Then he leaves."
+    rows = [json.dumps({"video": name, "caption": caption}, ensure_ascii=False) for name in names]
+    texts = {
+        "l.jsonl": "\n".join(rows),
+        "l.csv": "\r\n".join(["video,caption", *(f"{name},{caption}" for name in names)]),
+        "quoted.csv": "\n".join(["caption,video", *(f'"{caption}\nEnd",{name}' for name in names)]),
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_bytes(text.encode())
+        found = find_videos(tmp_path / name)
+        assert [path.name for path in found] == names
+    prompts = [f"A fox runs.{mark}It stops.", "A cat"]
+    text = "\ufeff{}\r\n\n# a comment\n{}\n".format(*prompts)
+    (tmp_path / "p.txt").write_bytes(text.encode())
+    assert list(list_prompts(tmp_path / "p.txt").values()) == prompts
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ['b.mp4,"a 5 inch screen', 'c.mp4,"three"', "d.mp4,four"],  # it ends in another row
+        ['b.mp4,"a 5 inch screen', "c.mp4,three", "d.mp4,four"],  # it ends with the file
+        ['b.mp4,"one" and two', "c.mp4,three"],
+    ],
+)
+def test_a_quote_that_would_swallow_rows_is_refused(tmp_path, rows):
+    (tmp_path / "a.mp4").touch()
+    (tmp_path / "l.csv").write_text("\n".join(["video,prompt", "a.mp4,one", *rows]))
+    for read in (find_videos, list_prompts):
+        with pytest.raises(VideoError, match=r"l\.csv:\d: not CSV \(.*\); close each quote"):
+            read(tmp_path / "l.csv")
+
+
+def test_a_very_long_caption_is_named(tmp_path):
+    (tmp_path / "l.csv").write_text(f"video,caption\na.mp4,{'x' * 200_000}\n")
+    with pytest.raises(VideoError, match=r"l\.csv:2: not CSV \(field larger than field limit"):
+        find_videos(tmp_path / "l.csv")

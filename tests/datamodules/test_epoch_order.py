@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from torch.utils.data import DistributedSampler
 
-from datamodules.epoch_order import EpochOrder, share_out
+from datamodules.epoch_order import EpochOrder
+from datamodules.proportions import share_out
 from datamodules.sampler import PlaceSampler
 
 
@@ -84,6 +85,9 @@ def test_weights_keep_the_number_of_batches_of_each_bucket():
 
 def test_share_out_by_hand():
     assert share_out(10, [1, 1, 1]) == [4, 3, 3]
+    assert share_out(10, [5, 4, 3]) == [4, 3, 3]
+    assert share_out(2, [1, 1, 1]) == [1, 1, 0]  # the first of equals
+    assert share_out(2, [0.1, 0.1, 0.1]) == [1, 1, 0]
     assert share_out(7, [2, 1]) == [5, 2]  # 4.67 and 2.33
     assert share_out(100, [0.5, 0.25, 0.25]) == [50, 25, 25]
     assert sum(share_out(1001, [0.1, 0.7, 3.3])) == 1001

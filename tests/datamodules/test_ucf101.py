@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from datamodules import UCF101
-from datamodules.ucf101 import WORDS, in_proportion, words
+from datamodules.ucf101 import WORDS, words
 from movideo.errors import UserError
 from tests.datamodules.layouts import write_ucf101
 from tests.video.files import read_number
@@ -107,10 +107,3 @@ def test_mistakes_are_named(ucf101, tmp_path):
 def test_classes_in_words():
     assert {name: words(name) for name in CLASSES} == CLASSES
     assert all(text == text.lower() for text in WORDS.values())
-
-
-def test_proportions_are_whole_and_add_up():
-    # By hand: 10 * 5/12 = 4.17, 10 * 4/12 = 3.33, 2.5.
-    assert in_proportion({"a": 5, "b": 4, "c": 3}, 10) == {"a": 4, "b": 3, "c": 3}
-    assert in_proportion({"a": 1, "b": 1, "c": 1}, 2) == {"a": 1, "b": 1, "c": 0}
-    assert in_proportion({"a": 3, "b": 1}, 8) == {"a": 6, "b": 2}

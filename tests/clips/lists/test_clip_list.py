@@ -226,10 +226,12 @@ def test_a_list_that_is_not_text(folder):
     write_csv(folder / "l.csv", *[{}] * 200)
     with open("l.csv", "ab") as file:
         file.write(b"\xff\n")
-    with pytest.raises(VideoError, match=r"^l\.csv:1\d\d: cannot be read; save it as CSV in UTF-8"):
+    with pytest.raises(
+        VideoError, match=r"^l\.csv:1\d\d: cannot be read as text; save it in UTF-8"
+    ):
         index_clips("l.csv", ClipSettings())
     (folder / "l.csv").write_bytes(b"video,start\n\xff,1\n")
-    with pytest.raises(VideoError, match=r"^l\.csv: the list cannot be read as text"):
+    with pytest.raises(VideoError, match=r"^l\.csv:1: cannot be read as text"):
         index_clips("l.csv", ClipSettings())
 
 
