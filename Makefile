@@ -38,7 +38,7 @@ demo: install ## Train the stages on scenes and real clips, make a video, measur
 	.venv/bin/movideo export --out demo/model \
 	  --checkpoints '[demo/runs/stage1/$(CHECKPOINT), demo/runs/stage2/$(CHECKPOINT), demo/runs/stage3/$(CHECKPOINT)]'
 	.venv/bin/movideo generate --model demo/model --image docs/key_frame.png --fps 8 \
-	  --out demo/movideo.mp4 --sheet demo/movideo.png --save_motion demo/motion.safetensors
+	  --out demo/movideo.mp4 --visualization demo/movideo.png --save_motion demo/motion.safetensors
 	.venv/bin/movideo scenes --out demo/scenes_unseen --clips 24 --seed $(FROZEN_SEED)
 	$(foreach videos,scenes_unseen real_unseen,\
 	  $(call demo_test,stage1,--config stage1.yaml --config demo/stage1.yaml --ckpt_path demo/runs/stage1/$(CHECKPOINT),$(videos)) && \

@@ -24,7 +24,7 @@ from movideo.clips.clip import ClipSettings, read_clip
 from movideo.clips.index import index_clips
 from movideo.models import ImageEncoder, VideoAutoencoder
 from movideo.shards.encodings import Encoders
-from movideo.shards.producer import make_rows
+from movideo.shards.producer import produce_rows
 from movideo.shards.store import RowStore
 
 Metrics = dict[str, list[float]]
@@ -49,12 +49,12 @@ def measure(folder: Path, per_video: int, side: int) -> Metrics:
     autoencoder, image_encoder = VideoAutoencoder(), ImageEncoder()
     metrics: Metrics = defaultdict(list)
     stores = []
-    for maker in Encoders(autoencoder, image_encoder).makers("cpu").values():
-        place = folder / maker.kind.noun / "shards"
-        make_rows(clips, place, maker)
-        stores.append(RowStore(maker.kind, place))
+    for producer in Encoders(autoencoder, image_encoder).producers("cpu").values():
+        place = folder / producer.kind.noun / "shards"
+        produce_rows(clips, place, producer)
+        stores.append(RowStore(producer.kind, place))
         written = sum(each.stat().st_size for each in place.iterdir())
-        metrics[f"kB of {maker.kind.noun}"].append(written / len(clips) / 1000)
+        metrics[f"kB of {producer.kind.noun}"].append(written / len(clips) / 1000)
 
     @contextmanager
     def timed(name: str) -> Iterator[None]:

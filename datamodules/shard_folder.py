@@ -10,8 +10,8 @@ from typing import Generic
 
 from movideo.clips.clip import Clip
 from movideo.errors import UserError
-from movideo.shards.folder import made_otherwise
-from movideo.shards.producer import RowMaker, make_rows, missing_clips
+from movideo.shards.folder import produced_otherwise
+from movideo.shards.producer import RowProducer, missing_clips, produce_rows
 from movideo.shards.shard import AnyRow
 from movideo.shards.store import RowStore
 from movideo.storage.digest import json_digest
@@ -22,16 +22,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ShardFolder(Generic[AnyRow]):
-    """Rows that one maker makes, in a folder of their own, and those that were given.
+    """Rows that one producer makes, in a folder of their own, and those that were given.
 
     Attributes:
         data_dir: where that folder is.
-        maker: makes the rows that are missing.
-        given: folders that may hold such rows by other makers (exact labels); they come first.
+        producer: makes the rows that are missing.
+        given: folders that may hold such rows by other producers (exact labels); they come first.
     """
 
     data_dir: Path
-    maker: RowMaker[AnyRow]
+    producer: RowProducer[AnyRow]
     given: Sequence[Path] = ()
 
     @property
@@ -41,13 +41,13 @@ class ShardFolder(Generic[AnyRow]):
         Raises:
             UserError: a link there leads out of `data_dir`.
         """
-        name = json_digest(self.maker.settings)[:8]
-        return inside(self.data_dir, Path(self.maker.kind.noun, name))
+        name = json_digest(self.producer.settings)[:8]
+        return inside(self.data_dir, Path(self.producer.kind.noun, name))
 
     def store(self) -> RowStore[AnyRow]:
-        """All rows that there are. Where none can be given, only what this very maker made."""
-        made_by = None if self.given else self.maker.settings
-        return RowStore(self.maker.kind, *self.given, self.directory, estimators=made_by)
+        """All rows that there are. Where none can be given, only what this very producer made."""
+        made_by = None if self.given else self.producer.settings
+        return RowStore(self.producer.kind, *self.given, self.directory, estimators=made_by)
 
     def check_all_made(self, clips: Sequence[Clip], store: RowStore[AnyRow]) -> None:
         """Refuses clips that nobody has tried to make a row of yet.
@@ -58,10 +58,10 @@ class ShardFolder(Generic[AnyRow]):
         missing = missing_clips(clips, store)
         if not missing:
             return
-        others = made_otherwise(self.directory, self.maker.settings, missing)
+        others = produced_otherwise(self.directory, self.producer.settings, missing)
         raise UserError(
             f"{self.directory}: {len(missing)} of {len(clips)} clips have no "
-            f"{self.maker.kind.noun}{'' if others is None else f' ({others})'}; "
+            f"{self.producer.kind.noun}{'' if others is None else f' ({others})'}; "
             "make them first with: movideo precompute --config YOUR_CONFIG"
         )
 
@@ -71,8 +71,8 @@ class ShardFolder(Generic[AnyRow]):
         Returns:
             The reason for each clip that failed, by its key.
         """
-        known = RowStore(self.maker.kind, *self.given)
-        return make_rows(clips, self.directory, self.maker, rank, world_size, known=known)
+        known = RowStore(self.producer.kind, *self.given)
+        return produce_rows(clips, self.directory, self.producer, rank, world_size, known=known)
 
     def with_rows(
         self, sources: Sequence[Sequence[Clip]], store: RowStore[AnyRow], part: str
@@ -89,6 +89,6 @@ class ShardFolder(Generic[AnyRow]):
         if left < count:
             logger.warning(
                 "%d of %d %s clips are left out: no %s could be made of them (%s)",
-                count - left, count, part, self.maker.kind.noun, self.directory,
+                count - left, count, part, self.producer.kind.noun, self.directory,
             )  # fmt: skip
         return having

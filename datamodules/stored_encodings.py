@@ -56,7 +56,7 @@ def with_encodings(
 
 
 def _check_same_encoder(name: str, folder: ShardFolder[Any], part: PretrainedModule) -> None:
-    kept, own = folder.maker.settings[name], part.fingerprint()
+    kept, own = folder.producer.settings[name], part.fingerprint()
     if kept != own:
         raise UserError(
             f"data.encoders.{name}: weights {kept[:8]}, but model.{name} has {own[:8]}; "

@@ -31,7 +31,7 @@ from movideo.estimators import DepthEstimator, DISFlow, FlowEstimator, ParallaxD
 from movideo.hub.pretrained import PretrainedModule
 from movideo.scenes.files import LABELS, SceneSettings, write_scenes
 from movideo.shards.encodings import Encoders
-from movideo.shards.labels import LabelMaker, LabelStatistics, label_statistics
+from movideo.shards.labels import LabelProducer, LabelStatistics, label_statistics
 from movideo.storage.digest import hex_digest
 
 if TYPE_CHECKING:
@@ -136,16 +136,16 @@ class VideoClipDataModule(L.LightningDataModule):
         self.augmentations = augmentations or []
         self.with_labels = with_labels
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        teachers = depth_estimator or ParallaxDepth(), flow_estimator or DISFlow()
+        estimators = depth_estimator or ParallaxDepth(), flow_estimator or DISFlow()
         videos_folders = (*self.sources.folders, self._scene_folder(test_scenes))
         self.labels = ShardFolder(
             self.data_dir,
-            LabelMaker(*teachers, label_grid, device),
+            LabelProducer(*estimators, label_grid, device),
             given=[Path(folder) / LABELS for folder in dict.fromkeys(videos_folders)],
         )
-        makers = {} if encoders is None else encoders.makers(device)
+        producers = {} if encoders is None else encoders.producers(device)
         self.encodings: dict[str, ShardFolder[Any]] = {
-            name: ShardFolder(self.data_dir, maker) for name, maker in makers.items()
+            name: ShardFolder(self.data_dir, producer) for name, producer in producers.items()
         }
         self.batch_size = batch_size
         self.num_workers = num_workers

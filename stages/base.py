@@ -233,13 +233,13 @@ class Stage(L.LightningModule):
         with self.average.applied(self):
             yield
 
-    def picture_loggers(self) -> list[TensorBoardLogger]:
+    def visualization_loggers(self) -> list[TensorBoardLogger]:
         """Where this run's pictures go; without any, none need be made."""
         return [logger for logger in self.loggers if isinstance(logger, TensorBoardLogger)]
 
-    def log_picture(self, name: str, picture: Tensor) -> None:
+    def log_visualization(self, name: str, picture: Tensor) -> None:
         """Sends a picture `(3, H, W)` in [-1, 1] to TensorBoard, if that is where this run logs."""
-        for logger in self.picture_loggers():
+        for logger in self.visualization_loggers():
             logger.experiment.add_image(name, (picture.clamp(-1, 1) + 1) / 2, self.global_step)
 
     # -------------------------------------------------------------------------------- checkpoints

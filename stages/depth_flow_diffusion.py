@@ -16,7 +16,7 @@ from movideo.hub.model_folder import starting_point
 from movideo.metrics import DepthError, EndPointError, FlowCosine, VideoMetric
 from movideo.motion.space import Motion, MotionSpace
 from movideo.ops import normalize_flow, resize_flow
-from movideo.visualization.clips import motion_sheet
+from movideo.visualization.clips import motion_visualization
 from stages.diffusion import DiffusionStage, check_kind
 from stages.metric_rows import OWN, MetricRows, measured
 
@@ -113,7 +113,7 @@ class DepthFlowDiffusion(DiffusionStage):
         """One sheet a clip: the label's motion and the generated one."""
         generated = self.generate(batch)
         for i in range(len(batch["video"])):
-            self.log_picture(f"val/motion_{i}", motion_sheet(batch, generated, i))
+            self.log_visualization(f"val/motion_{i}", motion_visualization(batch, generated, i))
 
     def test_step(self, batch: ClipBatch, batch_idx: int) -> None:
         """Errors of generated motion (beside no motion), and of the scale that Eq. 10 recovers."""

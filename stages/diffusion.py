@@ -47,7 +47,7 @@ class DiffusionStage(Stage):
         guidance: of the samples drawn at validation and test.
         token_drop: probability that a clip is trained without tokens, for classifier-free guidance.
         num_inference_steps: of the samples drawn at validation and test.
-        pictures: clips of the first validation batch that are sampled and drawn.
+        visualized_clips: clips of the first validation batch that are sampled and drawn.
         seed: of noise, timesteps and drops.
         optimizer: see `Stage`.
         lr_scheduler: see `Stage`.
@@ -68,7 +68,7 @@ class DiffusionStage(Stage):
         guidance: Guidance | None = None,
         token_drop: float = 0.1,
         num_inference_steps: int = 50,
-        pictures: int = 2,
+        visualized_clips: int = 2,
         seed: int = 0,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         lr_scheduler: LRSchedulerCallable = WarmupCosine,
@@ -88,7 +88,7 @@ class DiffusionStage(Stage):
         self.guidance = guidance or ClassifierFreeGuidance()
         self.token_drop = token_drop
         self.num_inference_steps = num_inference_steps
-        self.pictures = pictures
+        self.visualized_clips = visualized_clips
         self.seed = seed
 
     def check_parts(self, described: dict[str, Any], where: str) -> None:
@@ -141,7 +141,7 @@ class DiffusionStage(Stage):
                 batch, randomness, self.condition(batch, None), dropped=None
             )
             self.log("val/loss", loss.mean(), batch_size=len(loss), sync_dist=True, prog_bar=True)
-            shown = self.pictures if self.picture_loggers() else 0
+            shown = self.visualized_clips if self.visualization_loggers() else 0
             if batch_idx == 0 and shown and self.global_rank == 0:
                 self.draw({k: v[:shown] for k, v in batch.items()})  # type: ignore[arg-type,index]
 

@@ -20,7 +20,7 @@ from movideo.motion.condition import coarse_flow
 from movideo.motion.labels import label_motion
 from movideo.motion.space import MotionSpace
 from movideo.ops import resize_flow
-from movideo.visualization.clips import decoder_sheet
+from movideo.visualization.clips import decoder_visualization
 from stages.adversarial import AdversarialStage
 from stages.base import ParameterGroups
 from stages.metric_rows import TRUTH, MetricRows, measured
@@ -50,7 +50,7 @@ class FlowDecoderGAN(AdversarialStage):
             new ones.
         baselines: checkpoints of this stage, or models, whose decoders `movideo test` measures
             beside this one, by the name of their row.
-        pictures: clips of the first validation batch that are drawn.
+        visualized_clips: clips of the first validation batch that are drawn.
         seed: of what is drawn in training.
         micro_batch_size: see `AdversarialStage`.
         gradient_clip_val: see `AdversarialStage`.
@@ -80,7 +80,7 @@ class FlowDecoderGAN(AdversarialStage):
         coarse_motion: float = 0.5,
         spatial_lr_factor: float = 1.0,
         baselines: dict[str, str] | None = None,
-        pictures: int = 2,
+        visualized_clips: int = 2,
         seed: int = 0,
         micro_batch_size: int | None = None,
         gradient_clip_val: float | None = 1.0,
@@ -121,7 +121,7 @@ class FlowDecoderGAN(AdversarialStage):
         # What other decoders make of the same latents; the first row is the one all start from.
         self.baselines = nn.ModuleDict({FrameDecoder.label: FrameDecoder(autoencoder)})
         self.metrics = MetricRows(metrics or [PSNR(), RandomFeatureDistance(), KeyFrameWarpError()])
-        self.pictures = pictures
+        self.visualized_clips = visualized_clips
         self.seed = seed
         self.freeze_parts("autoencoder", "losses", "baselines", "metrics")
 
@@ -181,12 +181,14 @@ class FlowDecoderGAN(AdversarialStage):
         self.log("val/loss", self.total(terms, {}), prog_bar=True, **options)
         for name, term in self.curves(terms).items():
             self.log(f"val/{name}", term, **options)
-        shown = min(self.pictures, size) if self.picture_loggers() else 0
+        shown = min(self.visualized_clips, size) if self.visualization_loggers() else 0
         if batch_idx == 0 and shown and self.global_rank == 0:
             plain = self._decode_with(self.baselines[FrameDecoder.label], batch)
             for i in range(shown):
                 rows = {FrameDecoder.label: plain[i], self.row: terms.decoded[i]}
-                self.log_picture(f"val/decoded_{i}", decoder_sheet(batch["video"][i], rows))
+                self.log_visualization(
+                    f"val/decoded_{i}", decoder_visualization(batch["video"][i], rows)
+                )
 
     @property
     def row(self) -> str:

@@ -120,7 +120,7 @@ class LatentAutoencoder(Stage):
         )
         reconstructed = self._evaluate(batch)
         if batch_idx == 0:
-            self.log_picture("val/reconstruction", _pairs(batch["video"], reconstructed))
+            self.log_visualization("val/reconstruction", _pairs(batch["video"], reconstructed))
 
     def test_step(self, batch: ClipBatch, batch_idx: int) -> None:
         """Reconstructs every frame."""

@@ -17,7 +17,7 @@ from movideo.motion.condition import ConditionTransform, MotionCondition, motion
 from movideo.motion.labels import label_motion
 from movideo.motion.space import MotionSpace
 from movideo.ops import resize_flow
-from movideo.visualization.clips import video_sheet
+from movideo.visualization.clips import video_visualization
 from stages.base import ParameterGroups
 from stages.diffusion import DiffusionStage, check_kind
 from stages.encodings import key_latent, latents
@@ -152,7 +152,7 @@ class LatentVideoDiffusion(DiffusionStage):
         """One sheet a clip: truth, motion, mask, warped key frame and result."""
         generated = self.generate(batch)
         for i in range(len(generated)):
-            self.log_picture(f"val/video_{i}", video_sheet(batch, generated, i))
+            self.log_visualization(f"val/video_{i}", video_visualization(batch, generated, i))
 
     def test_step(self, batch: ClipBatch, batch_idx: int) -> None:
         """Videos under the label's motion, beside no network at all, and what decoding allows."""

@@ -18,7 +18,7 @@ from movideo.estimators import DepthEstimator, DISFlow, FlowEstimator, ParallaxD
 from movideo.evaluation import Method, MethodUnavailable
 from movideo.evaluation.examples import Pictures, choose, picture_path
 from movideo.evaluation.page import write_page
-from movideo.evaluation.producer import SampleMaker
+from movideo.evaluation.producer import SampleProducer
 from movideo.evaluation.provenance import Run, Software
 from movideo.evaluation.published import published_table
 from movideo.evaluation.report import Measured, MetricInfo, Report, ReportRow
@@ -28,7 +28,7 @@ from movideo.metrics import VideoMetric
 from movideo.metrics.base import Description, clip_ids
 from movideo.text_to_image import TextToImage
 from movideo.video.write import write_image
-from movideo.visualization.clips import clip_sheet
+from movideo.visualization.clips import clip_visualization
 
 
 class VideoEvaluation(L.LightningModule):
@@ -99,7 +99,7 @@ class VideoEvaluation(L.LightningModule):
         self.metric_networks = nn.ModuleList(
             metric for cells in self.cells.values() for metric in cells.values()
         )
-        self.maker = SampleMaker(
+        self.producer = SampleProducer(
             SampleFolder(self.out / "samples"),
             depth_estimator or ParallaxDepth(),
             flow_estimator or DISFlow(),
@@ -140,7 +140,7 @@ class VideoEvaluation(L.LightningModule):
 
     def test_step(self, batch: EvaluationBatch, batch_idx: int) -> None:
         """Makes the videos that are missing, and measures all."""
-        for title, clips in self.maker.judged(self.methods, batch):
+        for title, clips in self.producer.judged(self.methods, batch):
             for metric in self.cells[title].values():
                 if metric.fits(clips):
                     metric.update(clips)
@@ -175,7 +175,7 @@ class VideoEvaluation(L.LightningModule):
     def _data_protocol(self) -> Description:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         protocol: Description = dict(data.protocol())
-        return {"motion of clips without labels": self.maker.estimators, **protocol}
+        return {"motion of clips without labels": self.producer.estimators, **protocol}
 
     def _pictures(self) -> Pictures | None:
         """Draws the first method's worst, median and best clip, by the first metric that can."""
@@ -196,8 +196,8 @@ class VideoEvaluation(L.LightningModule):
 
     def _sheet(self, name: str) -> Tensor:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        videos = {title: self.maker.samples.video(title, name) for title in self.methods}
-        return clip_sheet(data.true_clip(name), videos)
+        videos = {title: self.producer.samples.video(title, name) for title in self.methods}
+        return clip_visualization(data.true_clip(name), videos)
 
 
 def _measured(cells: dict[str, VideoMetric], seed: int) -> dict[str, Measured]:

@@ -17,7 +17,7 @@ from movideo.motion.space import Motion
 from movideo.ops import visible_mask
 from movideo.pipeline import COMPONENTS, MoVideoPipeline
 from movideo.text_to_image import TextToImage
-from movideo.visualization.clips import result_sheet
+from movideo.visualization.clips import result_visualization
 from tests.stages.parts import FRAMES, tiny_pipeline
 from tests.tiny_text_to_image import write_text_to_image
 
@@ -146,7 +146,7 @@ def test_motion_generated_apart_gives_the_same_video(pipeline):
 
 def test_sheet_shows_every_row(pipeline):
     result = run(pipeline, image=IMAGE[:1])
-    sheet = result_sheet(IMAGE[0], result.video, result.motion)
+    sheet = result_visualization(IMAGE[0], result.video, result.motion)
     # depth, two flows, mask, warped key frame and result, 96 pixels and a gap each
     assert sheet.shape == (3, 6 * 98, 96 + FRAMES * 98)
     assert sheet.abs().max() <= 1

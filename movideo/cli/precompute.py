@@ -49,7 +49,7 @@ def run_precompute(arguments: list[str]) -> None:
     failed = data.precompute_all(rank, world_size)
     share = f" (share {rank + 1} of {world_size})" if world_size > 1 else ""
     left = f"; {len(failed)} clips failed" if failed else ""
-    made = " and ".join(f"{f.maker.kind.noun} in {f.directory}" for f, _ in data.precomputed())
+    made = " and ".join(f"{f.producer.kind.noun} in {f.directory}" for f, _ in data.precomputed())
     print(f"{made}{share}{left}")
     if options["preview"] and rank == 0:
         _preview(data, options["preview"])
@@ -62,7 +62,7 @@ def _verify(data: VideoClipDataModule) -> None:
         folders = (*rows.given, rows.directory)
         reports = [verify_folder(folder) for folder in folders if folder.is_dir()]
         lines = [line for report in reports for line in report.lines()]
-        print("\n".join([*lines, *missing_lines(rows.maker.kind.noun, clips, reports)]))
+        print("\n".join([*lines, *missing_lines(rows.producer.kind.noun, clips, reports)]))
         damaged += [str(path) for report in reports for path in report.damaged]
     if damaged:
         raise UserError(

@@ -23,7 +23,7 @@ from movideo.storage.atomic import check_writable
 from movideo.text_to_image import TextToImage
 from movideo.video.read import read_image
 from movideo.video.write import write_gif, write_image, write_mp4
-from movideo.visualization.clips import result_sheet, write_motion_videos
+from movideo.visualization.clips import result_visualization, write_motion_videos
 
 DType = Literal["float32", "bfloat16", "float16"]
 
@@ -80,7 +80,7 @@ def generate(
     motion: str | None = None,
     motion_strength: float = 1.0,
     save_motion: str | None = None,
-    sheet: str | None = None,
+    visualization: str | None = None,
     decode_chunk: int | None = None,
     device: str = "auto",
     dtype: DType = "float32",
@@ -108,7 +108,7 @@ def generate(
             truck_right, pedestal_up, pedestal_down, dolly_in, dolly_out, orbit_left, orbit_right.
         motion_strength: how many times as far things move, whatever the motion is from.
         save_motion: a .safetensors file for depth, flows and mask; in colour as mp4 beside it.
-        sheet: a .png file: frames, depth, flows, mask and result side by side.
+        visualization: a .png file: frames, depth, flows, mask and result side by side.
         decode_chunk: decode so many frames at a time, so that memory does not grow with the video.
         device: cpu, cuda, or auto.
         dtype: of the networks; the smaller ones halve their memory, and are slow on a CPU.
@@ -117,7 +117,7 @@ def generate(
     """
     _trust(trust)
     _check_suffix("out", out, ".mp4", ".gif")
-    _check_suffix("sheet", sheet, ".png")
+    _check_suffix("visualization", visualization, ".png")
     _check_suffix("save_motion", save_motion, ".safetensors")
     if steps < 1 or num_frames < 1:
         raise UserError(f"--steps {steps} --num_frames {num_frames}: give 1 or more")
@@ -132,7 +132,7 @@ def generate(
     source = parse_motion(motion)
     clip = ClipShape(num_frames, num_frames // 2 if key_index is None else key_index, size, fps)
     place = _device(device)
-    for path in (out, sheet, save_motion):
+    for path in (out, visualization, save_motion):
         if path is not None:
             check_writable(path)
     generator = torch.Generator().manual_seed(seed)
@@ -161,8 +161,8 @@ def generate(
     if save_motion is not None:
         write_motion(save_motion, result.motion)
         write_motion_videos(save_motion, result.motion, fps)
-    if sheet is not None:
-        write_image(sheet, result_sheet(key_frame, result.video, result.motion))
+    if visualization is not None:
+        write_image(visualization, result_visualization(key_frame, result.video, result.motion))
     print(f"video in {out}")
 
 

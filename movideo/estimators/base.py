@@ -1,4 +1,4 @@
-"""What a depth teacher and a flow teacher look like."""
+"""What a depth estimator and a flow estimator look like."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ JSON: TypeAlias = "bool | int | float | str | list[JSON] | dict[str, JSON] | Non
 
 
 class Estimator(nn.Module, ABC):
-    """A teacher whose name and settings are stored beside the labels that it made.
+    """A estimator whose name and settings are stored beside the labels that it made.
 
     Attributes:
         version: of the algorithm; rises when the same arguments come to give other labels.

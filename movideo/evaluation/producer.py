@@ -33,7 +33,7 @@ TRUE_MOTION = ".true_motion"
 
 
 @dataclass(frozen=True)
-class SampleMaker:
+class SampleProducer:
     """Has methods make videos, and keeps these.
 
     What a method gives depends on its batch in the last digits (floating-point sums). So batches
@@ -146,8 +146,8 @@ class SampleMaker:
 class _BatchInput:
     """A batch, and what is made of it only where something is missing."""
 
-    def __init__(self, maker: SampleMaker, batch: EvaluationBatch) -> None:
-        self.maker = maker
+    def __init__(self, producer: SampleProducer, batch: EvaluationBatch) -> None:
+        self.producer = producer
         self.batch = batch
         self.video = batch.get("video")
 
@@ -164,14 +164,14 @@ class _BatchInput:
     def motion_source(self, index: int) -> str:
         """Where the motion of a true clip comes from; other labels are told apart."""
         if "depth" not in self.batch:
-            return self.maker.estimators
+            return self.producer.estimators
         fields = (self.batch[name][index] for name in FIELDS)  # type: ignore[literal-required]
         return f"labels {_digest(*fields)}"
 
     def recipe(self, index: int) -> Recipe:
         """What a sample depends on besides its method."""
         recipe: Recipe = {
-            "seed": self.maker.seed,
+            "seed": self.producer.seed,
             "num_frames": self.num_frames,
             "size": list(self.size),
             "fps": round(float(self.batch["fps"][index]), 6),
@@ -182,7 +182,7 @@ class _BatchInput:
         if "prompt" in self.batch:
             recipe["prompt"] = self.batch["prompt"][index]
         if self._draws:
-            recipe["text_to_image"] = required(self.maker.text_to_image).settings
+            recipe["text_to_image"] = required(self.producer.text_to_image).settings
         return recipe
 
     @property
@@ -196,7 +196,7 @@ class _BatchInput:
         if not self._draws:
             assert self.video is not None
             return key_frames(self.video, self.batch["key_index"])
-        draw = self.maker.text_to_image
+        draw = self.producer.text_to_image
         assert draw is not None
         return draw.to(self.batch["fps"].device)(
             self.batch["prompt"], self.size, self._generators()
@@ -208,16 +208,16 @@ class _BatchInput:
         assert self.video is not None
         if "depth" in self.batch:
             return label_motion(self.batch)  # type: ignore[arg-type]
-        estimators = {"estimators": self.maker.estimators}
-        fields = self.maker.kept(TRUE_MOTION, lambda _: estimators, self, self._estimate, FIELDS)
+        estimators = {"estimators": self.producer.estimators}
+        fields = self.producer.kept(TRUE_MOTION, lambda _: estimators, self, self._estimate, FIELDS)
         motion = _motion(fields)
         assert motion is not None
         return motion
 
     def _estimate(self) -> dict[str, Tensor]:
         assert self.video is not None
-        depth = self.maker.depth_estimator.to(self.video.device)
-        flow = self.maker.flow_estimator.to(self.video.device)
+        depth = self.producer.depth_estimator.to(self.video.device)
+        flow = self.producer.flow_estimator.to(self.video.device)
         labels = [
             label_clip(clip, int(key), depth, flow)
             for clip, key in zip(self.video, self.batch["key_index"], strict=True)
@@ -241,7 +241,7 @@ class _BatchInput:
         )
 
     def _generators(self) -> list[torch.Generator]:
-        return [sample_generator(self.maker.seed, name) for name in self.batch["name"]]
+        return [sample_generator(self.producer.seed, name) for name in self.batch["name"]]
 
 
 def _motion(tensors: Mapping[str, Tensor]) -> Motion | None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from movideo.clips.clip import Clip, read_clip
 from movideo.errors import UserError
-from movideo.shards.producer import RowMaker
+from movideo.shards.producer import RowProducer
 from movideo.shards.shard import Row
 from movideo.video.read import read_frames
 
@@ -41,7 +41,7 @@ class ClipTokens(Row):
 
 
 @dataclass(frozen=True)
-class LatentMaker(RowMaker[ClipLatents]):
+class LatentProducer(RowProducer[ClipLatents]):
     """Reads clips and encodes their frames."""
 
     kind = ClipLatents
@@ -56,13 +56,13 @@ class LatentMaker(RowMaker[ClipLatents]):
 
     @torch.no_grad()
     def make(self, clip: Clip) -> ClipLatents:
-        """See `RowMaker.make`."""
+        """See `RowProducer.make`."""
         video = read_clip(clip).to(self.device)
         return ClipLatents(self.encoder.to(self.device).encode(video[None])[0])
 
 
 @dataclass(frozen=True)
-class TokenMaker(RowMaker[ClipTokens]):
+class TokenProducer(RowProducer[ClipTokens]):
     """Reads the key frames of clips and encodes them."""
 
     kind = ClipTokens
@@ -77,7 +77,7 @@ class TokenMaker(RowMaker[ClipTokens]):
 
     @torch.no_grad()
     def make(self, clip: Clip) -> ClipTokens:
-        """See `RowMaker.make`."""
+        """See `RowProducer.make`."""
         image = read_frames(clip.video, [clip.times[clip.key_index]], clip.size).to(self.device)
         return ClipTokens(self.encoder.to(self.device)(image)[0])
 
@@ -106,11 +106,11 @@ class Encoders:
             if encoder is not None:
                 encoder.eval().requires_grad_(False)
 
-    def makers(self, device: torch.device | str) -> dict[str, LatentMaker | TokenMaker]:
+    def producers(self, device: torch.device | str) -> dict[str, LatentProducer | TokenProducer]:
         """What makes the rows of each encoder that is given, by the encoder's name."""
-        makers: dict[str, LatentMaker | TokenMaker] = {}
+        producers: dict[str, LatentProducer | TokenProducer] = {}
         if self.autoencoder is not None:
-            makers["autoencoder"] = LatentMaker(self.autoencoder, device)
+            producers["autoencoder"] = LatentProducer(self.autoencoder, device)
         if self.image_encoder is not None:
-            makers["image_encoder"] = TokenMaker(self.image_encoder, device)
-        return makers
+            producers["image_encoder"] = TokenProducer(self.image_encoder, device)
+        return producers

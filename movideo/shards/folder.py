@@ -42,7 +42,7 @@ def deal_clips(clips: Iterable[Clip], shard_size: int = SHARD_SIZE) -> list[list
 
 
 @dataclass
-class MadeClips:
+class ProducedClips:
     """What a folder of shards has already.
 
     Attributes:
@@ -57,13 +57,13 @@ class MadeClips:
         return clip.key in self.keys or clip.key in self.failed
 
 
-def made_clips(directory: str | Path, settings: Mapping[str, Any]) -> MadeClips:
+def produced_clips(directory: str | Path, settings: Mapping[str, Any]) -> ProducedClips:
     """Finds the rows that exactly these settings made. A damaged shard counts for nothing.
 
     Raises:
         UserError: a shard is of another format version.
     """
-    found = MadeClips()
+    found = ProducedClips()
     for header in _headers(directory):
         if header["estimators"] == _plain(settings):
             found.keys.update(row["key"] for row in header["rows"])
@@ -71,7 +71,7 @@ def made_clips(directory: str | Path, settings: Mapping[str, Any]) -> MadeClips:
     return found
 
 
-def made_otherwise(
+def produced_otherwise(
     directory: str | Path, settings: Mapping[str, Any], clips: Iterable[Clip]
 ) -> str | None:
     """Says in one line where rows of these clips are that other settings made, and which.

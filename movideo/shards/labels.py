@@ -15,7 +15,7 @@ from movideo.errors import UserError
 from movideo.estimators import DepthEstimator, FlowEstimator
 from movideo.estimators.depth_alignment import align_frames
 from movideo.ops import resize, resize_flow
-from movideo.shards.producer import RowMaker
+from movideo.shards.producer import RowProducer
 from movideo.shards.shard import ClipLabels
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def _estimate_flow(
 
 
 @dataclass(frozen=True)
-class LabelMaker(RowMaker[ClipLabels]):
+class LabelProducer(RowProducer[ClipLabels]):
     """Reads clips and labels them.
 
     Attributes:
@@ -81,7 +81,7 @@ class LabelMaker(RowMaker[ClipLabels]):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """See `RowMaker`."""
+        """See `RowProducer`."""
         return {
             "depth": self.depth_estimator.settings(),
             "flow": self.flow_estimator.settings(),
@@ -89,7 +89,7 @@ class LabelMaker(RowMaker[ClipLabels]):
         }
 
     def make(self, clip: Clip) -> ClipLabels:
-        """See `RowMaker.make`."""
+        """See `RowProducer.make`."""
         video = read_clip(clip).to(self.device)
         depth, flow = self.depth_estimator.to(self.device), self.flow_estimator.to(self.device)
         return label_clip(video, clip.key_index, depth, flow, self.grid)

@@ -13,7 +13,7 @@ from torch import Tensor
 from movideo.clips.clip import Clip
 from movideo.errors import VideoError
 from movideo.progress import Progress
-from movideo.shards.folder import SHARD_SIZE, deal_clips, made_clips, made_otherwise
+from movideo.shards.folder import SHARD_SIZE, deal_clips, produced_clips, produced_otherwise
 from movideo.shards.shard import SUFFIX, AnyRow, Row, write_shard
 from movideo.shards.store import RowStore
 from movideo.storage.atomic import remove_leftovers
@@ -22,7 +22,7 @@ from movideo.storage.digest import json_digest
 _logger = logging.getLogger(__name__)
 
 
-class RowMaker(ABC, Generic[AnyRow]):
+class RowProducer(ABC, Generic[AnyRow]):
     """Makes the row of a clip.
 
     Attributes:
@@ -54,10 +54,10 @@ def missing_clips(clips: Iterable[Clip], *stores: RowStore[Any]) -> list[Clip]:
     return [clip for clip in dict.fromkeys(clips) if not settled(clip)]
 
 
-def make_rows(
+def produce_rows(
     clips: Iterable[Clip],
     directory: str | Path,
-    maker: RowMaker[AnyRow],
+    producer: RowProducer[AnyRow],
     rank: int = 0,
     world_size: int = 1,
     shard_size: int = SHARD_SIZE,
@@ -74,7 +74,7 @@ def make_rows(
     Args:
         clips: what to make rows of.
         directory: folder of shards, made if missing; its neighbours are those of other settings.
-        maker: makes the rows.
+        producer: makes the rows.
         rank: which share of the shards to make.
         world_size: number of shares.
         shard_size: most clips in a shard.
@@ -86,9 +86,9 @@ def make_rows(
     Raises:
         UserError: a shard cannot be written, or is of another format version.
     """
-    directory, noun = Path(directory), maker.kind.noun
+    directory, noun = Path(directory), producer.kind.noun
     remove_leftovers(directory)
-    done = made_clips(directory, maker.settings)
+    done = produced_clips(directory, producer.settings)
     shards = deal_clips(clips, shard_size)[rank::world_size]
     own = {clip.key for shard in shards for clip in shard}
     failed = {key: reason for key, reason in done.failed.items() if key in own}
@@ -97,10 +97,10 @@ def make_rows(
         [clip for clip in missing_clips(shard, *stores) if clip not in done] for shard in shards
     ]
     if not done.keys:
-        _warn_of_others(directory, maker, missing)
+        _warn_of_others(directory, producer, missing)
     with Progress(total=sum(map(len, missing)), desc=f"making {noun}", unit="clip") as bar:
         for shard in filter(None, missing):
-            failed |= _make_shard(shard, directory, maker, bar)
+            failed |= _make_shard(shard, directory, producer, bar)
     if failed:
         reasons = "\n".join(sorted(failed.values()))
         _logger.warning("%d clips have no %s:\n%s", len(failed), noun, reasons)
@@ -108,28 +108,28 @@ def make_rows(
 
 
 def _warn_of_others(
-    directory: Path, maker: RowMaker[AnyRow], shards: Iterable[Sequence[Clip]]
+    directory: Path, producer: RowProducer[AnyRow], shards: Iterable[Sequence[Clip]]
 ) -> None:
     clips = (clip for shard in shards for clip in shard)
-    others = made_otherwise(directory, maker.settings, clips)
+    others = produced_otherwise(directory, producer.settings, clips)
     if others is not None:
-        _logger.warning("%s: %s; making new %s", directory, others, maker.kind.noun)
+        _logger.warning("%s: %s; making new %s", directory, others, producer.kind.noun)
 
 
 def _make_shard(
-    clips: Sequence[Clip], directory: Path, maker: RowMaker[AnyRow], bar: Progress
+    clips: Sequence[Clip], directory: Path, producer: RowProducer[AnyRow], bar: Progress
 ) -> dict[str, str]:
     """Writes one shard and gives back the clips that failed."""
     rows: dict[Clip, Row] = {}
     failed: dict[str, str] = {}
     for clip in clips:
         try:
-            rows[clip] = _checked(maker.make(clip).stored().mapped(Tensor.cpu), clip)
+            rows[clip] = _checked(producer.make(clip).stored().mapped(Tensor.cpu), clip)
         except VideoError as error:
             failed[clip.key] = str(error)
         bar.update()
-    name = json_digest([maker.settings, [clip.key for clip in clips]])[:16] + SUFFIX
-    write_shard(directory / name, list(rows), list(rows.values()), maker.settings, failed)
+    name = json_digest([producer.settings, [clip.key for clip in clips]])[:16] + SUFFIX
+    write_shard(directory / name, list(rows), list(rows.values()), producer.settings, failed)
     return failed
 
 

@@ -24,7 +24,7 @@ class FolderReport:
         unchecked: how many of them are of a format without a checksum.
         size: bytes of these shards.
         keys: of the clips with rows.
-        makers: what made them, one JSON text for each choice of estimators and settings.
+        producers: what made them, one JSON text for each choice of estimators and settings.
         failed: reason by key of clips that no row could be made of.
         damaged: shards that are not what was written, with the reason.
     """
@@ -34,7 +34,7 @@ class FolderReport:
     unchecked: int = 0
     size: int = 0
     keys: set[str] = field(default_factory=set)
-    makers: set[str] = field(default_factory=set)
+    producers: set[str] = field(default_factory=set)
     failed: dict[str, str] = field(default_factory=dict)
     damaged: dict[Path, str] = field(default_factory=dict)
 
@@ -44,7 +44,7 @@ class FolderReport:
         return [
             f"{self.folder}: {self.shards} shards{unchecked}, {len(self.keys)} clips, "
             f"{self.size / 1e6:.1f} MB",
-            *(f"  made by {maker}" for maker in sorted(self.makers)),
+            *(f"  made by {producer}" for producer in sorted(self.producers)),
             *(f"  failed: {reason}" for reason in sorted(self.failed.values())),
             *(f"  damaged: {reason}" for reason in self.damaged.values()),
         ]
@@ -67,7 +67,7 @@ def verify_folder(folder: str | Path) -> FolderReport:
         report.unchecked += CHECKSUM not in header
         report.size += path.stat().st_size
         report.keys.update(row["key"] for row in header["rows"])
-        report.makers.add(json.dumps(header["estimators"], sort_keys=True))
+        report.producers.add(json.dumps(header["estimators"], sort_keys=True))
         report.failed.update(header["failed"])
     return report
 

@@ -67,7 +67,7 @@ def _warped(key: Tensor, motion: Motion, index: int) -> Tensor:
     return (warp(key, motion.flow_i2v[index]) + 1) * mask - 1
 
 
-def motion_sheet(batch: ClipBatch, generated: Motion, index: int) -> Tensor:
+def motion_visualization(batch: ClipBatch, generated: Motion, index: int) -> Tensor:
     """The clip, the label's motion and the generated one."""
     rows: Mapping[str, Tensor] = {
         "clip": batch["video"][index],
@@ -78,7 +78,7 @@ def motion_sheet(batch: ClipBatch, generated: Motion, index: int) -> Tensor:
     return contact_sheet(rows)
 
 
-def video_sheet(batch: ClipBatch, generated: Tensor, index: int) -> Tensor:
+def video_visualization(batch: ClipBatch, generated: Tensor, index: int) -> Tensor:
     """The clip, its motion, the warped key frame and the generated video `(B, F, 3, H, W)`."""
     motion = label_motion(batch)
     rows: Mapping[str, Tensor] = {
@@ -90,7 +90,7 @@ def video_sheet(batch: ClipBatch, generated: Tensor, index: int) -> Tensor:
     return contact_sheet(rows)
 
 
-def result_sheet(key_frame: Tensor, video: Tensor, motion: Motion) -> Tensor:
+def result_visualization(key_frame: Tensor, video: Tensor, motion: Motion) -> Tensor:
     """A key frame `(3, H, W)`, its motion, the key frame warped along it, and its video.
 
     Of batches, video `(B, F, 3, H, W)` and motion, the first is shown.
@@ -103,7 +103,7 @@ def result_sheet(key_frame: Tensor, video: Tensor, motion: Motion) -> Tensor:
     return contact_sheet(rows)
 
 
-def decoder_sheet(truth: Tensor, decoded: Mapping[str, Tensor]) -> Tensor:
+def decoder_visualization(truth: Tensor, decoded: Mapping[str, Tensor]) -> Tensor:
     """A clip `(F, 3, H, W)`, and by name what decoders made of it with the map of their error."""
     rows = {"truth": truth}
     for name, video in decoded.items():
@@ -113,7 +113,9 @@ def decoder_sheet(truth: Tensor, decoded: Mapping[str, Tensor]) -> Tensor:
     return contact_sheet(rows)
 
 
-def clip_sheet(truth: Tensor | None, videos: Mapping[str, Tensor], columns: int = 6) -> Tensor:
+def clip_visualization(
+    truth: Tensor | None, videos: Mapping[str, Tensor], columns: int = 6
+) -> Tensor:
     """The true clip, and below it what each method made of it; pixels stay pixels up to 256 a side.
 
     Args:

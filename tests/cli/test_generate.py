@@ -62,11 +62,11 @@ def test_numbers_out_of_range_are_named_before_anything_is_loaded(movideo, optio
     assert movideo("generate", "--image=none.png", option).error.startswith(message)
 
 
-@pytest.mark.parametrize("option", ["out", "sheet", "save_motion"])
+@pytest.mark.parametrize("option", ["out", "visualization", "save_motion"])
 def test_places_that_cannot_be_written_are_named_before_anything_is_loaded(
     movideo, tmp_path, option
 ):
-    suffix = {"out": "mp4", "sheet": "png", "save_motion": "safetensors"}[option]
+    suffix = {"out": "mp4", "visualization": "png", "save_motion": "safetensors"}[option]
     (tmp_path / "file").write_text("words")
     (tmp_path / f"folder.{suffix}").mkdir()
     options = ("--image=none.png", f"--{option}")

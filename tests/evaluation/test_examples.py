@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from movideo.evaluation.examples import Shown, choose
-from movideo.visualization.clips import clip_sheet
+from movideo.visualization.clips import clip_visualization
 from movideo.visualization.contact_sheet import GAP, LABEL_WIDTH
 
 
@@ -41,7 +41,7 @@ def flat(value, side=64, frames=17):
 
 
 def test_a_row_a_method_and_evenly_spread_frames():
-    sheet = clip_sheet(flat(0.9), {"one": flat(0.5), "two": flat(0.1)}, columns=5)
+    sheet = clip_visualization(flat(0.9), {"one": flat(0.5), "two": flat(0.1)}, columns=5)
     side = 128  # twice 64: every pixel becomes four
     assert sheet.shape == (3, 3 * (side + GAP), LABEL_WIDTH + 5 * (side + GAP))
     columns = [LABEL_WIDTH + GAP + side // 2 + i * (side + GAP) for i in range(5)]
@@ -54,5 +54,5 @@ def test_a_row_a_method_and_evenly_spread_frames():
 
 @pytest.mark.parametrize(("side", "cell"), [(50, 150), (128, 128), (256, 256), (300, 256)])
 def test_pixels_become_whole_pixels(side, cell):
-    sheet = clip_sheet(None, {"one": flat(0, side, frames=2)})
+    sheet = clip_visualization(None, {"one": flat(0, side, frames=2)})
     assert sheet.shape[1] == cell + GAP

@@ -14,7 +14,7 @@ from movideo.evaluation.methods import (
     MethodUnavailable,
     Reconstruction,
 )
-from movideo.evaluation.producer import SampleMaker
+from movideo.evaluation.producer import SampleProducer
 from movideo.evaluation.samples import SampleFolder, in_bytes
 from movideo.ops import warp
 from movideo.pipeline import MoVideoPipeline
@@ -48,9 +48,9 @@ def batch():
     }
 
 
-def maker(folder, seed=0, text_to_image=None, keeps_motion=True):
-    teachers = ParallaxDepth(), DISFlow()
-    return SampleMaker(SampleFolder(folder), *teachers, text_to_image, seed, keeps_motion)
+def producer(folder, seed=0, text_to_image=None, keeps_motion=True):
+    estimators = ParallaxDepth(), DISFlow()
+    return SampleProducer(SampleFolder(folder), *estimators, text_to_image, seed, keeps_motion)
 
 
 def prepared(method, model="embedded"):
@@ -64,7 +64,7 @@ def rounded(video):
 
 def test_rivals_follow_from_the_key_frame(batch, tmp_path):
     methods = {"warp": FlowWarping(), "frozen": FrozenKeyFrame()}
-    found = dict(maker(tmp_path).judged(methods, batch))
+    found = dict(producer(tmp_path).judged(methods, batch))
     key = batch["video"][:, KEY]
     assert torch.equal(found["warp"].video, rounded(warp(key[:, None], batch["flow_i2v"])))
     for frame in range(FRAMES):
@@ -81,7 +81,7 @@ def test_generation_and_reconstruction_are_the_pipelines(model, batch, tmp_path)
         "true": prepared(Generation(true_motion=True, **options), model),
         "2-D": prepared(Reconstruction(), model),
     }
-    found = dict(maker(tmp_path).judged(methods, batch))
+    found = dict(producer(tmp_path).judged(methods, batch))
     pipeline = MoVideoPipeline.from_pretrained(model)
     z = pipeline.autoencoder.encode(batch["video"])
     with torch.no_grad():
@@ -105,7 +105,7 @@ def test_what_is_there_is_not_made_again(batch, tmp_path):
             return super().make(given)
 
     def run():
-        return dict(maker(tmp_path).judged({"a title": Counting()}, batch))["a title"]
+        return dict(producer(tmp_path).judged({"a title": Counting()}, batch))["a title"]
 
     first = run()
     assert Counting.calls == 1
@@ -124,35 +124,37 @@ def test_what_is_there_is_not_made_again(batch, tmp_path):
 def test_a_metric_that_is_added_later_knows_the_motion_that_was_made(model, batch, tmp_path):
     """And not the true clip's: the samples of the first run do not say what it was."""
     methods = {"m": prepared(Generation(num_inference_steps=2), model)}
-    first = dict(maker(tmp_path, keeps_motion=False).judged(methods, batch))["m"]
+    first = dict(producer(tmp_path, keeps_motion=False).judged(methods, batch))["m"]
     assert first.motion is None
-    later = dict(maker(tmp_path).judged(methods, batch))["m"]
-    fresh = dict(maker(tmp_path / "fresh").judged(methods, batch))["m"]
+    later = dict(producer(tmp_path).judged(methods, batch))["m"]
+    fresh = dict(producer(tmp_path / "fresh").judged(methods, batch))["m"]
     assert torch.equal(later.video, first.video)
     assert torch.equal(later.motion.flow_i2v, fresh.motion.flow_i2v)
     assert not torch.equal(later.motion.flow_i2v, batch["flow_i2v"])
 
 
 def test_other_labels_are_other_motion(batch, tmp_path):
-    dict(maker(tmp_path).judged({"w": FlowWarping(), "f": FrozenKeyFrame()}, batch))
+    dict(producer(tmp_path).judged({"w": FlowWarping(), "f": FrozenKeyFrame()}, batch))
     relabelled = {**batch, "flow_i2v": 2 * batch["flow_i2v"]}
-    dict(maker(tmp_path).judged({"f": FrozenKeyFrame()}, relabelled))  # which does not follow it
+    dict(producer(tmp_path).judged({"f": FrozenKeyFrame()}, relabelled))  # which does not follow it
     with pytest.raises(UserError, match=r"w/one\.safetensors: made with settings .*labels \w+"):
-        dict(maker(tmp_path).judged({"w": FlowWarping()}, relabelled))
+        dict(producer(tmp_path).judged({"w": FlowWarping()}, relabelled))
 
 
 def test_samples_of_other_settings_are_refused(model, batch, tmp_path):
-    dict(maker(tmp_path).judged({"m": prepared(Generation(num_inference_steps=2), model)}, batch))
+    dict(
+        producer(tmp_path).judged({"m": prepared(Generation(num_inference_steps=2), model)}, batch)
+    )
     with pytest.raises(UserError, match=r"m/one\.safetensors: made with seed 0, not 1; give"):
-        dict(maker(tmp_path, seed=1).judged({"m": prepared(Generation(), model)}, batch))
+        dict(producer(tmp_path, seed=1).judged({"m": prepared(Generation(), model)}, batch))
     with pytest.raises(UserError, match=r"made with settings .* not "):
-        dict(maker(tmp_path).judged({"m": prepared(Generation(), model)}, batch))
+        dict(producer(tmp_path).judged({"m": prepared(Generation(), model)}, batch))
     other = {**batch, "video": batch["video"].flip(-1)}
     with pytest.raises(UserError, match=r"made with clip \w+, not \w+"):
-        dict(maker(tmp_path).judged({"m": prepared(Generation(), model)}, other))
+        dict(producer(tmp_path).judged({"m": prepared(Generation(), model)}, other))
     (tmp_path / "m" / "one.safetensors").write_bytes(b"nothing")
     with pytest.raises(UserError, match=r"one\.safetensors: no sample of a test; move it away"):
-        dict(maker(tmp_path).judged({"m": FrozenKeyFrame()}, batch))
+        dict(producer(tmp_path).judged({"m": FrozenKeyFrame()}, batch))
 
 
 def test_retrained_weights_are_other_weights(model, batch, tmp_path):
@@ -169,14 +171,14 @@ def test_retrained_weights_are_other_weights(model, batch, tmp_path):
 def test_motion_of_clips_without_labels_is_estimated_once(batch, tmp_path):
     bare = {key: batch[key] for key in ("name", "video", "fps", "key_index")}
     methods = {"warp": FlowWarping()}
-    found = dict(maker(tmp_path).judged(methods, bare))["warp"]
+    found = dict(producer(tmp_path).judged(methods, bare))["warp"]
     # DIS is within half a pixel over most of these smooth textures.
     error = (found.motion.flow_i2v - batch["flow_i2v"]).norm(dim=2)
     assert error.median() < 0.5
     path = tmp_path / ".true_motion" / "one.safetensors"
     with safe_open(path, framework="pt") as file:
         assert torch.equal(file.get_tensor("flow_i2v").float(), found.motion.flow_i2v[0])
-    broken = SampleMaker(SampleFolder(tmp_path), ParallaxDepth(), DISFlow(), None, 0, True)
+    broken = SampleProducer(SampleFolder(tmp_path), ParallaxDepth(), DISFlow(), None, 0, True)
     broken.flow_estimator.forward = None  # would fail if it were asked
     assert torch.equal(dict(broken.judged(methods, bare))["warp"].video, found.video)
 
@@ -202,13 +204,13 @@ def test_prompts_draw_their_key_frames(tmp_path):
         "num_frames": FRAMES,
         "size": (16, 16),
     }
-    made = dict(maker(tmp_path, text_to_image=Draw()).judged({"f": FrozenKeyFrame()}, prompts))
+    made = dict(producer(tmp_path, text_to_image=Draw()).judged({"f": FrozenKeyFrame()}, prompts))
     assert made["f"].video.shape == (2, FRAMES, 3, 16, 16)
     assert torch.allclose(made["f"].video[:, 0, 0, 0, 0], torch.tensor([0.2, -0.6]), atol=1 / 255)
     assert made["f"].prompts == ["0.2", "-0.6"]
     assert made["f"].truth is None
     with pytest.raises(UserError, match="warp needs true clips, and the data has none"):
-        dict(maker(tmp_path).judged({"warp": FlowWarping()}, prompts))
+        dict(producer(tmp_path).judged({"warp": FlowWarping()}, prompts))
 
 
 @pytest.mark.parametrize("optional", [False, True])

@@ -91,7 +91,7 @@ def test_export_and_generate(movideo, tmp_path):
     Image.effect_noise((90, 70), 50).convert("RGB").save(tmp_path / "key.png")
     common = ("generate", "--model=model", "--image=key.png", "--steps=2", "--num_frames=5")
     for out, more in [
-        ("a.mp4", ["--save_motion=m.safetensors", "--sheet=s.png"]),
+        ("a.mp4", ["--save_motion=m.safetensors", "--visualization=s.png"]),
         ("b.mp4", []),
         ("c.mp4", ["--seed=1"]),
         ("d.gif", ["--motion=m.safetensors"]),

@@ -11,7 +11,7 @@ from movideo.models import ImageEncoder, VideoAutoencoder
 from movideo.shards import encodings
 from movideo.shards import folder as label_folder
 from movideo.shards.encodings import Encoders
-from movideo.shards.producer import make_rows
+from movideo.shards.producer import produce_rows
 from movideo.shards.shard import find_shards, read_header
 from movideo.shards.store import RowStore
 from movideo.video.decoding.pixels import to_float
@@ -59,11 +59,11 @@ def contents(folder):
 
 @torch.no_grad()
 def test_what_is_kept_is_what_the_encoders_make(tmp_path, encoders, clips):
-    makers = encoders.makers("cpu")
+    producers = encoders.producers("cpu")
     stores = {}
-    for name, maker in makers.items():
-        assert make_rows(clips, tmp_path / name, maker) == {}
-        stores[name] = RowStore(maker.kind, tmp_path / name)
+    for name, producer in producers.items():
+        assert produce_rows(clips, tmp_path / name, producer) == {}
+        stores[name] = RowStore(producer.kind, tmp_path / name)
     video = read_clip(clips[2])
     latents = stores["autoencoder"].stored(clips[2]).latents
     assert latents.shape == (FRAMES, 8, 8, 12)
@@ -107,11 +107,11 @@ def test_mirrored_latents_are_not_those_of_the_mirrored_clip(encoders, clips):
 
 
 def test_ranks_share_and_a_stopped_run_goes_on(tmp_path, encoders, clips, few, monkeypatch, caplog):
-    maker = encoders.makers("cpu")["autoencoder"]
+    producer = encoders.producers("cpu")["autoencoder"]
     alone, shared = tmp_path / "alone", tmp_path / "shared"
-    make_rows(clips, alone, maker)
+    produce_rows(clips, alone, producer)
     for rank in range(2):
-        make_rows(clips[::-1] if rank else clips, shared, maker, rank, world_size=2)
+        produce_rows(clips[::-1] if rank else clips, shared, producer, rank, world_size=2)
     assert len(contents(alone)) == 3
     assert contents(alone) == contents(shared)
     keys = [row["key"] for path in find_shards(shared) for row in read_header(path)["rows"]]
@@ -122,7 +122,7 @@ def test_ranks_share_and_a_stopped_run_goes_on(tmp_path, encoders, clips, few, m
     cut.write_bytes(cut.read_bytes()[:-1])
     before, read = kept.stat().st_mtime_ns, []
     monkeypatch.setattr(encodings, "read_clip", lambda clip: read.append(clip) or read_clip(clip))
-    make_rows(clips, shared, maker)
+    produce_rows(clips, shared, producer)
     assert len(read) == 4
     assert contents(shared) == contents(alone)
     assert kept.stat().st_mtime_ns == before
@@ -152,11 +152,11 @@ def test_the_command_makes_and_verifies_them(movideo, tmp_path, videos, few):
 def test_those_of_another_encoder_are_told_and_left_alone(tmp_path, encoders, clips, caplog):
     torch.manual_seed(0)
     other = Encoders(VideoAutoencoder(None, AUTOENCODER))
-    makers = [each.makers("cpu")["autoencoder"] for each in (encoders, other)]
-    make_rows(clips[:1], tmp_path / "first", makers[0])
+    producers = [each.producers("cpu")["autoencoder"] for each in (encoders, other)]
+    produce_rows(clips[:1], tmp_path / "first", producers[0])
     before = contents(tmp_path / "first")
-    make_rows(clips[:1], tmp_path / "second", makers[1])
-    prints = [maker.settings["autoencoder"] for maker in makers]
+    produce_rows(clips[:1], tmp_path / "second", producers[1])
+    prints = [producer.settings["autoencoder"] for producer in producers]
     assert [record.message for record in caplog.records] == [
         f'{tmp_path / "second"}: asked for autoencoder="{prints[1]}", found '
         f'autoencoder="{prints[0]}" in {tmp_path / "first"}; making new latents'

@@ -18,8 +18,8 @@ from movideo.scenes.render import render_scene
 from movideo.shards import folder as label_folder
 from movideo.shards import labels as labels_module
 from movideo.shards.folder import deal_clips
-from movideo.shards.labels import LabelMaker, label_clip, label_statistics
-from movideo.shards.producer import make_rows, missing_clips
+from movideo.shards.labels import LabelProducer, label_clip, label_statistics
+from movideo.shards.producer import missing_clips, produce_rows
 from movideo.shards.shard import METADATA_KEY, ClipLabels, identity_alignment, read_header
 from movideo.shards.store import LabelStore
 
@@ -82,7 +82,7 @@ def reads(monkeypatch):
 
 
 def precompute(clips, folder, grid=None, bias=0.25, **options):
-    return make_rows(clips, folder, LabelMaker(RedDepth(), BlueFlow(bias), grid), **options)
+    return produce_rows(clips, folder, LabelProducer(RedDepth(), BlueFlow(bias), grid), **options)
 
 
 def test_flows_point_the_right_way_and_vanish_at_the_key_frame():
@@ -266,7 +266,7 @@ def test_labels_beyond_float16_are_refused(tmp_path, reads):
         def forward(self, video):
             return super().forward(video) + 70_000  # float16 ends at 65504
 
-    failed = make_rows([make_clip(0)], tmp_path, LabelMaker(Far(), BlueFlow()))
+    failed = produce_rows([make_clip(0)], tmp_path, LabelProducer(Far(), BlueFlow()))
     assert list(failed.values()) == ["0.mp4: its labels are not finite in float16; remove it"]
 
 
