@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from movideo.errors import UserError
+from movideo.hub.needs import PIPELINE_FILES, WeightSpec
 from movideo.hub.weight_files import LOADING_ERRORS, first_line
 from movideo.video.decoding.pixels import fit
 
@@ -37,6 +38,8 @@ class TextToImage:
         pipeline: diffusers' own.
         settings: the arguments; plain values.
     """
+
+    weight_spec = WeightSpec(files=PIPELINE_FILES)
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ from movideo.hub.checkpoint import (
     load_strictly,
 )
 from movideo.hub.model_folder import starting_point
+from movideo.hub.needs import WeightSpec
 from movideo.hub.pretrained import PretrainedModule
 from movideo.hub.weight_files import first_line
 from stages.ema import WeightAverage
@@ -58,6 +59,8 @@ class Stage(L.LightningModule):
         allow_other_parts: start from weights that were trained over other frozen parts than those
             here, or to predict something else, and adapt.
     """
+
+    weight_spec: ClassVar = WeightSpec(checkpoints={"init_from": "movideo fit"})
 
     model_role: ClassVar[str | None] = None
     encoders: ClassVar[tuple[str, ...]] = ()

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from movideo.clips.batch import ClipBatch
 from movideo.diffusion import drop_mask
 from movideo.errors import UserError
+from movideo.hub.needs import WeightSpec
 from movideo.losses import AdversarialLoss, L1Loss, VideoLoss
 from movideo.metrics import PSNR, KeyFrameWarpError, RandomFeatureDistance, VideoMetric
 from movideo.models import FlowAugmentedDecoder, FrameDecoder, VideoAutoencoder, VideoDecoder
@@ -62,6 +63,10 @@ class FlowDecoderGAN(AdversarialStage):
         allow_random: see `Stage`.
         allow_other_parts: see `Stage`.
     """
+
+    weight_spec = WeightSpec(
+        checkpoints={"init_from": "movideo fit", "baselines": "movideo fit --config stage3.yaml"}
+    )
 
     model_role = "decoder"
 

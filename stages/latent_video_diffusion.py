@@ -10,6 +10,7 @@ from torch import Tensor
 from movideo.clips.batch import ClipBatch
 from movideo.diffusion import SampleRandomness, drop_mask
 from movideo.hub.checkpoint import describe
+from movideo.hub.needs import WeightSpec
 from movideo.metrics import PSNR, VideoMetric
 from movideo.models import FrameDecoder, VideoAutoencoder
 from movideo.models.decoder import load_decoder
@@ -43,6 +44,13 @@ class LatentVideoDiffusion(DiffusionStage):
         metrics: of tests; by default `stages.metric_rows.generation_metrics`.
         kwargs: see `DiffusionStage`.
     """
+
+    weight_spec = WeightSpec(
+        checkpoints={
+            "init_from": "movideo fit",
+            "decoder_checkpoint": "movideo fit --config stage3.yaml",
+        }
+    )
 
     model_role = "video"
     encoders = ("image_encoder", "autoencoder")

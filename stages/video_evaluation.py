@@ -23,6 +23,7 @@ from movideo.evaluation.provenance import Run, Software
 from movideo.evaluation.published import published_table
 from movideo.evaluation.report import Measured, MetricInfo, Report, ReportRow
 from movideo.evaluation.samples import SampleFolder, folder_name
+from movideo.hub.needs import WeightSpec
 from movideo.hub.pretrained import EMBEDDED
 from movideo.metrics import VideoMetric
 from movideo.metrics.base import Description, clip_ids
@@ -53,6 +54,8 @@ class VideoEvaluation(L.LightningModule):
     Raises:
         UserError: there is no method, no metric or no such table, or a method's title does not do.
     """
+
+    weight_spec = WeightSpec(checkpoints={"model": "movideo export"})
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ from movideo.clips.batch import ClipBatch, key_frames
 from movideo.clips.key_frames import KeyFrameBatch
 from movideo.diffusion import ClassifierFreeGuidance, Guidance, sample_generator
 from movideo.errors import UserError
+from movideo.hub.needs import WeightSpec
 from movideo.hub.pretrained import EMBEDDED
 from movideo.metrics import VideoMetric
 from movideo.pipeline import GeneratedVideos, MoVideoPipeline
@@ -38,6 +39,8 @@ class VideoGeneration(L.LightningModule):
         text_to_image: makes key frames of prompts; needed for nothing else.
         metrics: of tests; by default `stages.metric_rows.generation_metrics`.
     """
+
+    weight_spec = WeightSpec(checkpoints={"model": "movideo export"})
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Sequence
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -17,9 +18,9 @@ from torch import nn
 import stages
 from datamodules import VideoClipDataModule
 from movideo.cli.parser import UserArgumentParser, telling
-from movideo.cli.weight_places import Need, needed_weights
 from movideo.errors import UserError
 from movideo.hub.model_folder import INDEX
+from movideo.hub.needs import Need, WeightSpec, needed_weights
 from movideo.hub.pretrained import EMBEDDED, WEIGHTS_FOLDER, read_config
 
 MISSING = 1  # exit status: the machine or the config lacks weights
@@ -46,6 +47,10 @@ OTHER_SECTIONS = (
     "lr_scheduler",
     "ckpt_path",
     "weights_only",
+    "trust",
+    "non_finite",
+    "stall",
+    "progress_log",
 )
 HEADER = ("part", "weights", "there", "size", "licence", "looked for in")
 
@@ -164,7 +169,9 @@ def without_weights(parser: UserArgumentParser, options: Any) -> LightningModule
     options = options.clone()
     options.pop("data", None)  # its estimators would be built, weights and all
     own = options.model.init_args
-    for name in ("init_from", "decoder_checkpoint", "baselines"):
+    module, _, kind = options.model.class_path.rpartition(".")
+    spec = getattr(getattr(import_module(module), kind), "weight_spec", WeightSpec())
+    for name in spec.checkpoints:
         if own.get(name):
             own[name] = None
     stage: LightningModule = telling(parser.instantiate, options).model

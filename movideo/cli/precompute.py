@@ -26,6 +26,10 @@ OTHER_SECTIONS = (
     "lr_scheduler",
     "ckpt_path",
     "weights_only",
+    "trust",
+    "non_finite",
+    "stall",
+    "progress_log",
 )
 PREVIEW = "preview"  # subfolder of the folder of shards
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from movideo.errors import UserError
 from movideo.estimators.base import JSON, DepthEstimator
+from movideo.hub.needs import WeightSpec
 from movideo.hub.weight_files import LOADING_ERRORS, fingerprint, first_line
 
 Quantity: TypeAlias = Literal["inverse_depth", "depth"]
@@ -43,6 +44,8 @@ class TransformersDepth(DepthEstimator):
         UserError: the weights are missing, incomplete or of another kind, or what they give is
             unknown.
     """
+
+    weight_spec = WeightSpec(files=("config.json", "preprocessor_config.json", "model.safetensors"))
 
     def __init__(
         self, pretrained: str, revision: str | None = None, gives: Quantity | None = None

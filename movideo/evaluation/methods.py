@@ -15,6 +15,7 @@ from movideo.diffusion import ClassifierFreeGuidance, Guidance
 from movideo.errors import UserError
 from movideo.evaluation.report import Settings
 from movideo.hub.model_folder import ModelFolder, is_checkpoint
+from movideo.hub.needs import WeightSpec
 from movideo.models import FrameDecoder, VideoAutoencoder, VideoDecoder
 from movideo.models.decoder import load_decoder
 from movideo.motion.space import Motion
@@ -107,6 +108,8 @@ class Generation(Method):
         guidance: classifier-free guidance with scale 1 by default.
     """
 
+    weight_spec = WeightSpec(checkpoints={"model": "movideo export"})
+
     pipeline: MoVideoPipeline
 
     def __init__(
@@ -193,6 +196,8 @@ class Reconstruction(Method):
             by default.
         optional: leave the row out where the decoder is missing.
     """
+
+    weight_spec = WeightSpec(checkpoints={"decoder": "movideo fit --config stage3.yaml"})
 
     autoencoder: VideoAutoencoder
     module: VideoDecoder

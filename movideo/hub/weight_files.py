@@ -78,9 +78,14 @@ def torchvision_weights(name: str) -> WeightsEnum | None:
         return None
 
 
+def cache_folder() -> Path:
+    """Where torch keeps weights that it fetched; `TORCH_HOME` moves it."""
+    return Path(torch.hub.get_dir(), "checkpoints")
+
+
 def torch_cache_file(weights: WeightsEnum) -> Path:
     """Where torch keeps the file of torchvision's weights, there or not."""
-    return Path(torch.hub.get_dir(), "checkpoints", str(weights.url).rpartition("/")[2])
+    return cache_folder() / str(weights.url).rpartition("/")[2]
 
 
 def fingerprint(module: nn.Module, settings: Mapping[str, Any] | None = None) -> str:

@@ -6,6 +6,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from movideo.errors import UserError
+from movideo.hub.needs import WeightSpec
 from movideo.hub.open_clip import on_hub
 from movideo.metrics.base import Description, VideoMetric
 from movideo.metrics.clips import MeasuredClips
@@ -28,6 +29,8 @@ class CLIPMetric(VideoMetric):
     Raises:
         UserError: the folder or file cannot be loaded.
     """
+
+    weight_spec = WeightSpec(is_open_clip=True)
 
     higher_is_better = True
 

@@ -163,6 +163,8 @@ class FVD(FrechetDistance):
         frames: how many it sees; see `I3D`.
     """
 
+    weight_spec = I3D.weight_spec
+
     def __init__(self, path: str | None = None, frames: int | None = None) -> None:
         super().__init__(I3D(path, frames), "FVD")
 
@@ -174,6 +176,8 @@ class FID(FrechetDistance):
         path: to the weights of Inception; see `InceptionV3`.
         frames: how many a video; see `InceptionV3`.
     """
+
+    weight_spec = InceptionV3.weight_spec
 
     def __init__(self, path: str | None = None, frames: int = 4) -> None:
         super().__init__(InceptionV3(path, frames), "FID")

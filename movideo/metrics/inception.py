@@ -54,6 +54,8 @@ class InceptionScore(VideoMetric):
         UserError: `splits` is under 1.
     """
 
+    weight_spec = C3D.weight_spec
+
     higher_is_better = True
     interval_method = "bootstrap over videos, the score ± deviations of a normal one"
 

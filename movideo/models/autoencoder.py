@@ -11,6 +11,7 @@ from einops import rearrange
 from torch import Tensor
 
 from movideo.errors import UserError
+from movideo.hub.needs import DIFFUSERS_FILES, WeightSpec
 from movideo.hub.pretrained import (
     EMBEDDED,
     PretrainedModule,
@@ -30,6 +31,8 @@ class VideoAutoencoder(PretrainedModule):
         model: The diffusers autoencoder, `(N, 3, H, W)` in [-1, 1].
         is_random: Whether its weights are a random initialisation.
     """
+
+    weight_spec = WeightSpec(files=DIFFUSERS_FILES, embedded="autoencoder")
 
     def __init__(
         self,

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from movideo.errors import UserError
+from movideo.hub.needs import OPEN_CLIP_FILES, WeightSpec
 from movideo.hub.open_clip import load_open_clip
 from movideo.hub.pretrained import (
     EMBEDDED,
@@ -34,6 +35,13 @@ class ImageEncoder(PretrainedModule):
         visual: The open_clip tower; its projection is cut off, for nothing here uses it.
         is_random: Whether its weights are a random initialisation.
     """
+
+    weight_spec = WeightSpec(
+        files=OPEN_CLIP_FILES,
+        own_files=("config.json", WEIGHTS_FILE),
+        embedded="image_encoder",
+        is_open_clip=True,
+    )
 
     mean: Tensor
     std: Tensor

@@ -18,6 +18,7 @@ from torch.utils.checkpoint import checkpoint
 from typing_extensions import override
 
 from movideo.errors import UserError
+from movideo.hub.needs import DIFFUSERS_FILES, WeightSpec
 from movideo.hub.pretrained import load_diffusers
 from movideo.models.backbone import Backbone
 from movideo.models.temporal import (
@@ -73,6 +74,8 @@ class SpatioTemporalUNet(Backbone):
         ValueError: if the 2-D network needs inputs or blocks that are not known here, or takes
             more channels than `in_channels`.
     """
+
+    weight_spec = WeightSpec(files=DIFFUSERS_FILES)
 
     _supports_gradient_checkpointing = True
     # Where weights came from and how they are trained is no part of what is saved with them.

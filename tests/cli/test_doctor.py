@@ -10,7 +10,9 @@ from huggingface_hub import constants
 
 from movideo.cli.configs import find_config
 from movideo.cli.doctor import doctor_parser, without_weights
-from movideo.cli.weight_places import pretrained_place
+from movideo.estimators import RAFT
+from movideo.hub.needs import CachedFile, WeightSpec, needed_weights, pretrained_place
+from movideo.models import VideoAutoencoder
 from stages import DepthFlowDiffusion, FlowDecoderGAN, LatentVideoDiffusion
 from tests.stages.parts import ClipData, decoder_parts, motion_parts, trainer, video_parts
 
@@ -173,27 +175,58 @@ def test_a_cached_repository_is_found_at_its_revision(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     monkeypatch.setattr("huggingface_hub.file_download.constants.HF_HUB_CACHE", tmp_path / "hub")
     arguments = {"pretrained": "owner/name", "subfolder": "vae", "revision": revision}
-    assert not pretrained_place("VideoAutoencoder", arguments).present
+    assert not pretrained_place(VideoAutoencoder.weight_spec, arguments).present
     (folder / "config.json").write_text(json.dumps({}))
-    assert not pretrained_place("VideoAutoencoder", arguments).present
+    assert not pretrained_place(VideoAutoencoder.weight_spec, arguments).present
     (folder / "diffusion_pytorch_model.safetensors").write_bytes(bytes(1000))
-    place = pretrained_place("VideoAutoencoder", arguments)
+    place = pretrained_place(VideoAutoencoder.weight_spec, arguments)
     assert (place.present, place.where, place.size) == (True, str(folder), 1002)
-    other = pretrained_place("VideoAutoencoder", arguments | {"revision": "b" * 40})
+    other = pretrained_place(VideoAutoencoder.weight_spec, arguments | {"revision": "b" * 40})
     assert not other.present
 
 
 def test_local_places(tmp_path):
     def place(kind, name):
-        return pretrained_place(kind, {"pretrained": str(name)})
+        spec = getattr(kind, "weight_spec", WeightSpec())
+        return pretrained_place(spec, {"pretrained": str(name)})
 
-    assert not place("RAFT", tmp_path / "raft.pth").present
+    assert not place(RAFT, tmp_path / "raft.pth").present
     (tmp_path / "raft.pth").write_bytes(bytes(10))
-    assert place("RAFT", tmp_path / "raft.pth").size == 10
+    assert place(RAFT, tmp_path / "raft.pth").size == 10
     (tmp_path / "vae").mkdir()
-    lacking = place("VideoAutoencoder", tmp_path / "vae")
+    lacking = place(VideoAutoencoder, tmp_path / "vae")
     assert not lacking.present
     assert "put config.json, diffusion_pytorch_model.safetensors into it" in lacking.fetch
-    cached = place("RAFT", "Raft_Large_Weights.C_T_SKHT_V2")
+    cached = place(RAFT, "Raft_Large_Weights.C_T_SKHT_V2")
     assert Path(cached.where).name == "raft_large_C_T_SKHT_V2-ff5fadd5.pth"
     assert cached.size == pytest.approx(20.129 * 2**20, abs=1)
+
+
+class Theirs:
+    """Somebody's own part, which says what it needs."""
+
+    weight_spec = WeightSpec(
+        files=("theirs.safetensors",),
+        cached=CachedFile("theirs.pt", "from their page", 7),
+        checkpoints={"start": "their command"},
+    )
+
+
+def test_a_part_of_somebody_elses_says_what_it_needs(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.hub.get_dir", lambda: str(tmp_path))
+    part = {
+        "class_path": f"{__name__}.Theirs",
+        "init_args": {"pretrained": str(tmp_path), "start": "a.ckpt"},
+    }
+    needs = list(needed_weights({"model": {"part": part}}))
+    assert [(need.option, need.name, need.place.present) for need in needs] == [
+        ("model.part", str(tmp_path), False),
+        ("model.part Theirs", "theirs.pt", False),
+        ("model.part.start", "a.ckpt", False),
+    ]
+    assert "theirs.safetensors" in needs[0].place.fetch
+    assert needs[1].place.fetch.startswith("put theirs.pt, from their page, into ")
+    assert needs[2].place.fetch == "make it: their command"
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "theirs.pt").write_bytes(bytes(7))
+    assert list(needed_weights({"part": part}))[1].place.present

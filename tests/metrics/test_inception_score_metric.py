@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from movideo.errors import UserError
+from movideo.hub.weight_files import cache_folder
 from movideo.metrics import InceptionScore, inception_score
 from movideo.metrics.extractors import C3D
-from movideo.metrics.extractors.base import cache_folder
 from tests.metrics.parts import Classifier, judged, random_clips, write_script
 
 

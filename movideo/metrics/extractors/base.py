@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from movideo.errors import UserError
+from movideo.hub.weight_files import cache_folder
 from movideo.metrics.base import Description
 from movideo.storage.digest import hex_digest
 
@@ -41,11 +42,6 @@ class Extractor(nn.Module, ABC):
     def unavailable(self) -> str | None:
         """What is missing and how to get it; None if nothing is."""
         return None
-
-
-def cache_folder() -> Path:
-    """Where torch keeps weights that it fetched; `TORCH_HOME` moves it."""
-    return Path(torch.hub.get_dir(), "checkpoints")
 
 
 def cached(file_name: str) -> str | None:

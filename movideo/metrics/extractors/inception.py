@@ -12,11 +12,11 @@ from torch import Tensor
 from typing_extensions import override
 
 from movideo.errors import UserError
-from movideo.hub.weight_files import LOADING_ERRORS, first_line
+from movideo.hub.needs import CachedFile, WeightSpec
+from movideo.hub.weight_files import LOADING_ERRORS, cache_folder, first_line
 from movideo.metrics.base import Description
 from movideo.metrics.extractors.base import (
     Extractor,
-    cache_folder,
     cached,
     read_trusted,
     spread_frames,
@@ -44,6 +44,8 @@ class InceptionV3(Extractor):
     Raises:
         UserError: the file cannot be read, or has another hash.
     """
+
+    weight_spec = WeightSpec(cached=CachedFile(FILE, f"from https://{PUBLISHED}", 95_600_000))
 
     def __init__(self, path: str | None = None, frames: int = 4, sha256: str = SHA256) -> None:
         super().__init__()

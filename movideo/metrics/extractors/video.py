@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from movideo.errors import UserError
-from movideo.hub.weight_files import LOADING_ERRORS, fingerprint, first_line
+from movideo.hub.needs import CachedFile, WeightSpec
+from movideo.hub.weight_files import LOADING_ERRORS, cache_folder, fingerprint, first_line
 from movideo.metrics.base import Description
 from movideo.metrics.extractors.base import (
     Extractor,
-    cache_folder,
     cached,
     fill,
     middle_frames,
@@ -144,6 +144,10 @@ class I3D(ScriptedNetwork):
         sha256: the file's.
     """
 
+    weight_spec = WeightSpec(
+        cached=CachedFile(I3D_FILE, "as StyleGAN-V's authors published it", 51_235_320)
+    )
+
     file_name = I3D_FILE
     known_as = "51,235,320 bytes, published with StyleGAN-V"
     least_frames = 10
@@ -172,6 +176,14 @@ class C3D(ScriptedNetwork):
         size: see `VideoNetwork`.
         value_range: see `VideoNetwork`.
     """
+
+    weight_spec = WeightSpec(
+        cached=CachedFile(
+            C3D_FILE,
+            "as StyleGAN-V's authors published it (give its sha256)",
+            unless="classifier",  # of `InceptionScore`, which needs the same
+        )
+    )
 
     file_name = C3D_FILE
     known_as = "published with StyleGAN-V"

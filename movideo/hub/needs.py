@@ -1,24 +1,25 @@
-"""Where the weights that a config names lie, without asking any network."""
+"""Which weights the parts of a config need, and where these lie, without asking any network.
+
+A part says itself what it needs, as `weight_spec`; a part without one that has an argument
+`pretrained` is taken at its word.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import constants, try_to_load_from_cache
 
 from movideo.hub.pretrained import EMBEDDED, WEIGHTS_FOLDER
-from movideo.hub.weight_files import torch_cache_file, torchvision_weights
-from movideo.metrics.extractors.base import cache_folder
-from movideo.metrics.extractors.inception import FILE as INCEPTION_FILE
-from movideo.metrics.extractors.inception import PUBLISHED as INCEPTION_PUBLISHED
-from movideo.metrics.extractors.video import C3D_FILE, I3D_FILE
+from movideo.hub.weight_files import cache_folder, torch_cache_file, torchvision_weights
 
 SEE_PAGE = "see its page"
-# Licence and bytes of what the shipped configs name.
+# Licence and bytes of what the shipped configs name, by repository.
 KNOWN = {
     "stable-diffusion-v1-5/stable-diffusion-v1-5": ("CreativeML OpenRAIL-M", 3_440_000_000),
     "stabilityai/sd-vae-ft-mse": ("MIT", 335_000_000),
@@ -26,34 +27,49 @@ KNOWN = {
     "laion/CLIP-ViT-H-14-laion2B-s32B-b79K": ("MIT", 3_940_000_000),
 }
 DIFFUSERS_FILES = ("config.json", "diffusion_pytorch_model.safetensors")
-TRANSFORMERS_FILES = ("config.json", "preprocessor_config.json", "model.safetensors")
 OPEN_CLIP_FILES = ("open_clip_config.json", "open_clip_model.safetensors")
-FILES = {
-    "VideoAutoencoder": DIFFUSERS_FILES,
-    "SpatioTemporalUNet": DIFFUSERS_FILES,
-    "TransformersDepth": TRANSFORMERS_FILES,
-    "ImageEncoder": OPEN_CLIP_FILES,
-    "TextToImage": ("model_index.json",),
-}
-EMBEDDED_PARTS = {"VideoAutoencoder": "autoencoder", "ImageEncoder": "image_encoder"}
-# Options that name a checkpoint or a model folder, and what makes one.
-OWN_WEIGHTS = {
-    "init_from": "movideo fit",
-    "decoder_checkpoint": "movideo fit --config stage3.yaml",
-    "baselines": "movideo fit --config stage3.yaml",
-    "model": "movideo export",
-}
-# Metrics that look for a file where torch keeps weights, unless they are told another place.
-METRIC_FILES = {
-    "FVD": (I3D_FILE, "as StyleGAN-V's authors published it", 51_235_320),
-    "I3D": (I3D_FILE, "as StyleGAN-V's authors published it", 51_235_320),
-    "FID": (INCEPTION_FILE, f"from https://{INCEPTION_PUBLISHED}", 95_600_000),
-    "InceptionV3": (INCEPTION_FILE, f"from https://{INCEPTION_PUBLISHED}", 95_600_000),
-    "InceptionScore": (C3D_FILE, "as StyleGAN-V's authors published it (give its sha256)", None),
-    "C3D": (C3D_FILE, "as StyleGAN-V's authors published it (give its sha256)", None),
-}
-CLIP_KINDS = ("ImageEncoder", "CLIPSIM", "FrameConsistency")
+PIPELINE_FILES = ("model_index.json",)
 _HUB_ID = re.compile(r"[\w-][\w.-]*/[\w.-]+")
+
+
+@dataclass(frozen=True)
+class CachedFile:
+    """A file that is looked for where torch keeps weights, unless an argument names another place.
+
+    Attributes:
+        name: of the file.
+        fetch: where it comes from, in words.
+        size: its bytes, where they are known.
+        argument: that names another place.
+        unless: an argument with which the file is not needed.
+    """
+
+    name: str
+    fetch: str
+    size: int | None = None
+    argument: str = "path"
+    unless: str | None = None
+
+
+@dataclass(frozen=True)
+class WeightSpec:
+    """What a part needs on disk: its class attribute `weight_spec`.
+
+    Attributes:
+        files: of a folder or repository that its argument `pretrained` names.
+        own_files: of a folder that its own `save_pretrained` wrote, where they differ.
+        embedded: its folder among the weights that come along, where `embedded` is a name.
+        is_open_clip: whether `pretrained` is a name as open_clip has them.
+        cached: a file that it looks for by itself.
+        checkpoints: arguments that name checkpoints or models, and the command that makes one.
+    """
+
+    files: tuple[str, ...] = ()
+    own_files: tuple[str, ...] = ()
+    embedded: str | None = None
+    is_open_clip: bool = False
+    cached: CachedFile | None = None
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,29 +110,31 @@ def needed_weights(config: Mapping[str, Any], option: str = "") -> Iterator[Need
     """All weights that a parsed config names, in its order.
 
     Args:
-        config: nested options; parts are `class_path` and `init_args`.
+        config: nested options; parts are `class_path` and `init_args`. The classes are imported,
+            as they would be for a run.
         option: the dotted name of `config` itself.
     """
     arguments = config.get("init_args", {}) if "class_path" in config else config
     if not isinstance(arguments, Mapping):
         return
-    kind = str(config.get("class_path", "")).rpartition(".")[2]
-    if kind and arguments.get("pretrained"):
-        yield Need(option, arguments["pretrained"], pretrained_place(kind, arguments))
-    if kind in METRIC_FILES and not arguments.get("classifier"):
-        file, fetch, size = METRIC_FILES[kind]
-        path = Path(arguments.get("path") or cache_folder() / file)
-        yield Need(
-            f"{option} {kind}",
-            file,
-            _file(path, f"put {file}, {fetch}, into {path.parent}", size=size),
-        )
+    spec = WeightSpec()
+    if "class_path" in config:
+        kind = _class(str(config["class_path"]))
+        spec = getattr(kind, "weight_spec", spec)
+        if arguments.get("pretrained"):
+            yield Need(option, arguments["pretrained"], pretrained_place(spec, arguments))
+        if spec.cached and not arguments.get(spec.cached.unless or ""):
+            file = spec.cached
+            path = Path(arguments.get(file.argument) or cache_folder() / file.name)
+            fetch = f"put {file.name}, {file.fetch}, into {path.parent}"
+            yield Need(f"{option} {kind.__name__}", file.name, _file(path, fetch, size=file.size))
     for name, value in arguments.items():
         inner = f"{option}.{name}".removeprefix(".")
-        if "class_path" in config and name in OWN_WEIGHTS and value:
+        if value and name in spec.checkpoints:
             places = value if isinstance(value, Mapping) else {"": value}
             for row, place in places.items():
-                yield Need(f"{inner} {row}".strip(), str(place), _own_place(name, str(place)))
+                found = _own_place(spec.checkpoints[name], str(place))
+                yield Need(f"{inner} {row}".strip(), str(place), found)
         elif isinstance(value, Mapping):
             yield from needed_weights(value, inner)
         elif isinstance(value, list):
@@ -125,17 +143,22 @@ def needed_weights(config: Mapping[str, Any], option: str = "") -> Iterator[Need
                     yield from needed_weights(part, inner)
 
 
-def pretrained_place(kind: str, arguments: Mapping[str, Any]) -> Place:
+def _class(path: str) -> Any:
+    module, _, name = path.rpartition(".")
+    return getattr(import_module(module), name)
+
+
+def pretrained_place(spec: WeightSpec, arguments: Mapping[str, Any]) -> Place:
     """Where a part finds its pretrained weights.
 
     Args:
-        kind: the name of its class.
+        spec: what its class says.
         arguments: its arguments, `pretrained` among them.
     """
     name = str(arguments["pretrained"])
     subfolder, revision = arguments.get("subfolder"), arguments.get("revision")
     if name == EMBEDDED:
-        return _embedded(WEIGHTS_FOLDER / EMBEDDED_PARTS.get(kind, ""))
+        return _embedded(WEIGHTS_FOLDER / (spec.embedded or ""))
     weights = torchvision_weights(name)
     if weights is not None:
         code = f"from torchvision.models import get_weight as w; w('{name}').get_state_dict()"
@@ -143,15 +166,15 @@ def pretrained_place(kind: str, arguments: Mapping[str, Any]) -> Place:
         return _file(torch_cache_file(weights), f'python -c "{code}"', size=bytes_)
     local = Path(name.removeprefix("local-dir:"))
     if local.exists() or name.startswith("local-dir:"):
-        return _local(local / subfolder if subfolder else local, kind)
-    if kind in CLIP_KINDS:
+        return _local(local / subfolder if subfolder else local, spec)
+    if spec.is_open_clip:
         return _open_clip(name)
     if not _HUB_ID.fullmatch(name) or local.suffix in (".safetensors", ".pth", ".pt"):
         return Place(name, False, "put it there, or name another place")
-    files = [f"{subfolder}/{file}" if subfolder else file for file in FILES.get(kind, ())]
+    files = [f"{subfolder}/{file}" if subfolder else file for file in spec.files]
     place = _hub(name, files, revision)
-    if kind == "TextToImage":  # a pipeline: its index says what else belongs to it
-        return replace(place, fetch=place.fetch.replace(" model_index.json", ""))
+    if spec.files == PIPELINE_FILES:  # a pipeline: its index says what else belongs to it
+        return replace(place, fetch=place.fetch.replace(f" {PIPELINE_FILES[0]}", ""))
     return place
 
 
@@ -165,12 +188,12 @@ def _file(path: Path, fetch: str, licence: str = SEE_PAGE, size: int | None = No
     return Place(str(path), present, fetch, licence, path.stat().st_size if present else size)
 
 
-def _local(path: Path, kind: str) -> Place:
+def _local(path: Path, spec: WeightSpec) -> Place:
     if path.is_file():
         return _file(path, "")
-    expected = FILES.get(kind, ())
-    if kind == "ImageEncoder" and not (path / OPEN_CLIP_FILES[0]).is_file():
-        expected = ("config.json", "model.safetensors")  # as our own `save_pretrained` writes it
+    expected = spec.files
+    if spec.own_files and not (path / expected[0]).is_file():
+        expected = spec.own_files
     missing = [file for file in expected if not (path / file).is_file()]
     if not path.is_dir() or missing:
         lacking = f"put {', '.join(missing)} into it" if missing else "put it there"
@@ -210,12 +233,12 @@ def _hub(repository: str, files: list[str], revision: str | None) -> Place:
     return Place(str(Path(constants.HF_HUB_CACHE) / folder), False, fetch, licence, size)
 
 
-def _own_place(option: str, name: str) -> Place:
+def _own_place(command: str, name: str) -> Place:
     if name == EMBEDDED:
         return _embedded(WEIGHTS_FOLDER)
     path = Path(name)
     size = _size(path)
-    return Place(name, size > 0, f"make it: {OWN_WEIGHTS[option]}", "yours", size or None)
+    return Place(name, size > 0, f"make it: {command}", "yours", size or None)
 
 
 def _size(path: Path) -> int:
