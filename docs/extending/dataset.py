@@ -1,8 +1,10 @@
-"""A data set: what a table is measured on."""
+"""A data set: what a table is measured on, and what is trained on."""
 
 from pathlib import Path
+from shutil import unpack_archive
 from typing import Any
 
+from datamodules import VideoClipDataModule
 from datamodules.evaluation import Description, EvaluationDataModule, Sample, TrueClip
 from movideo.clips.sources import find_videos
 
@@ -24,3 +26,16 @@ class VideoFolder(EvaluationDataModule):
 
     def described(self) -> Description:
         return {"prompts": "none"}
+
+
+class ArchivedClips(VideoClipDataModule):
+    """Clips to train on, of an archive that is unpacked on first use."""
+
+    def __init__(self, archive: str, **options: Any) -> None:
+        super().__init__(videos=str(Path(archive).with_suffix("")), **options)
+        self.archive = Path(archive)
+
+    def prepare_data(self) -> None:
+        if not self.archive.with_suffix("").exists():
+            unpack_archive(self.archive, self.archive.with_suffix(""))
+        super().prepare_data()

@@ -89,7 +89,8 @@ def explain(message: str, known: Iterable[str] = ()) -> str:
         keys += [part.lstrip("-") for part in (unknown["group"], unknown["key"]) if part]
         return _unknown_option(".".join(keys), known)
     if "; " in reason:  # explained already, by the parser of a part
-        return ".".join([*keys, reason])
+        prefix = "".join(f"{key}." for key in keys)
+        return prefix + reason.replace("did you mean ", f"did you mean {prefix}")
     reason = re.sub(r"<class '(?:[^']*\.)?(.*?)'>", r"\1", reason.removeprefix("argument "))
     reason = reason.replace("Expected a ", "expected ").replace(". Got value:", ", got")
     return f"{'.'.join(keys)}: {reason}{_HINT}" if keys else f"{reason}{_HINT}"

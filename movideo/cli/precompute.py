@@ -100,7 +100,9 @@ def _parser() -> UserArgumentParser:
     parser.add_argument(
         "--preview", type=int, default=0, help="Number of clips to draw with their labels."
     )
-    parser.add_class_arguments(VideoClipDataModule, "data")
+    parser.add_subclass_arguments(VideoClipDataModule, "data")
+    kind = VideoClipDataModule
+    parser.set_defaults({"data": {"class_path": f"{kind.__module__}.{kind.__name__}"}})
     for name in OTHER_SECTIONS:
         parser.add_argument(f"--{name}", type=Any, default=None, help="Not used here.")
     return parser

@@ -76,9 +76,8 @@ class MovideoCLI(LightningCLI):
         parser.add_lightning_class_args(NonFiniteGuard, "non_finite")
         parser.add_lightning_class_args(StallGuard, "stall")
         parser.add_lightning_class_args(ProgressLog, "progress_log")
-        if self.subclass_mode_data:
-            kind = VideoClipDataModule
-            parser.set_defaults({"data": {"class_path": f"{kind.__module__}.{kind.__name__}"}})
+        kind = VideoClipDataModule
+        parser.set_defaults({"data": {"class_path": f"{kind.__module__}.{kind.__name__}"}})
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parses, and reads the checkpoints named before clips are prepared in vain.
@@ -198,16 +197,15 @@ def run_stage(arguments: list[str]) -> None:
         "default_config_files": [str(shipped_config("base/trainer.yaml"))],
         "epilog": f"shipped configs: {' '.join(shipped_configs())}",
     }
-    # Stages learn from clips; whole videos are made of other data too, and measured on it.
-    chooses_data = arguments[0] in ("test", "predict")
-    for name in stages.TESTED if chooses_data else stages.TRAINED:
+    named = stages.TESTED if arguments[0] in ("test", "predict") else stages.TRAINED
+    for name in named:
         getattr(stages, name)  # loads it: `--model` knows what is loaded by its short name
     try:
         MovideoCLI(
             LightningModule,
-            LightningDataModule if chooses_data else VideoClipDataModule,
+            LightningDataModule,
             subclass_mode_model=True,
-            subclass_mode_data=chooses_data,
+            subclass_mode_data=True,
             trainer_class=Trainer,
             seed_everything_default=0,
             save_config_callback=SaveConfig,

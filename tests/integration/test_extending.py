@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from shutil import copytree
+from shutil import copytree, make_archive, rmtree
 
 import pytest
 import torch
@@ -27,13 +27,16 @@ ROOT = Path(__file__).resolve().parents[2]
 RECIPES = ROOT / "docs" / "extending"
 MINE = "user_ext"
 DATA = {
-    "videos": "videos",
-    "num_frames": 5,
-    "size": [32, 32],
-    "batch_size": 2,
-    "depth_estimator": {
-        "class_path": f"{MINE}.estimator.BrightnessDepth",
-        "init_args": {"gamma": 2.0},
+    "class_path": f"{MINE}.dataset.ArchivedClips",
+    "init_args": {
+        "archive": "clips.zip",
+        "num_frames": 5,
+        "size": [32, 32],
+        "batch_size": 2,
+        "depth_estimator": {
+            "class_path": f"{MINE}.estimator.BrightnessDepth",
+            "init_args": {"gamma": 2.0},
+        },
     },
 }
 SPACE = {
@@ -120,8 +123,8 @@ def folder(tmp_path_factory):
     copytree(RECIPES, folder / MINE)
     write_configs(folder)
     videos = write_scenes(folder / "videos", SceneSettings(count=8, num_frames=9, size=(32, 32)))
-    for shard in (videos / "labels").iterdir():
-        shard.unlink()
+    rmtree(videos / "labels")  # others are to be estimated
+    make_archive(str(folder / "clips"), "zip", videos)
     Image.effect_noise((40, 32), 50).convert("RGB").save(folder / "key.png")
     killed = in_a_process(folder, "fit", *configs(1), "--config=kill.yaml")
     assert killed.returncode == -signal.SIGKILL, killed.stderr
