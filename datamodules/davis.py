@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
+from typing_extensions import override
+
 from datamodules.evaluation import Description, EvaluationDataModule, Sample, TrueClip
 from datamodules.listings import read_lines
 from movideo.errors import UserError
@@ -41,8 +43,8 @@ class DAVIS(EvaluationDataModule):
         self.split = split
         super().__init__(fps=fps, **options)
 
+    @override
     def videos(self) -> dict[str, Path]:
-        """See `EvaluationDataModule.videos`."""
         listing = self.folder / "ImageSets" / "2017" / f"{self.split}.txt"
         names = read_lines(listing, self.layout)
         for name in names:
@@ -50,14 +52,14 @@ class DAVIS(EvaluationDataModule):
                 raise UserError(f"{listing}: {name} is no name of a sequence; unpack it again")
         return {name: self.folder / "JPEGImages" / "480p" / name for name in names}
 
+    @override
     def probe(self, path: Path) -> VideoInfo:
-        """See `EvaluationDataModule.probe`."""
         return probe_frames(path, FPS)
 
     def list_samples(self, clips: dict[str, TrueClip]) -> list[Sample]:
         """One a sequence."""
         return [Sample(name, clip=clip) for name, clip in clips.items()]
 
+    @override
     def described(self) -> Description:
-        """See `EvaluationDataModule.described`."""
         return {"split": self.split, "prompts": "none"}

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from datamodules.evaluation import Description, EvaluationDataModule, Sample, TrueClip
 from datamodules.listings import read_listing
 from movideo.errors import UserError
@@ -56,8 +58,8 @@ class MSRVTT(EvaluationDataModule):
     def _places(self, names: tuple[str, ...]) -> list[Path]:
         return [self.folder / name for name in names]
 
+    @override
     def videos(self) -> dict[str, Path]:
-        """See `EvaluationDataModule.videos`."""
         captions = self._captions
         folders = self._places(FOLDERS)
         folder = next((place for place in folders if place.is_dir()), folders[0])
@@ -71,8 +73,8 @@ class MSRVTT(EvaluationDataModule):
             for number, caption in self._captions[video]
         ]
 
+    @override
     def described(self) -> Description:
-        """See `EvaluationDataModule.described`."""
         return {"split": "test", "prompts": "captions as they are"}
 
 

@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from datamodules.evaluation import Description, EvaluationDataModule, Sample, TrueClip
 from movideo.clips.key_frames import list_prompts
 
@@ -43,6 +45,6 @@ class PromptList(EvaluationDataModule):
         """One a prompt."""
         return [Sample(name, prompt) for name, prompt in self._prompts.items()]
 
+    @override
     def described(self) -> Description:
-        """See `EvaluationDataModule.described`."""
         return {"prompts": f"{len(self._prompts)} in {Path(self.prompts).name}"}

@@ -7,6 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
+from typing_extensions import override
+
 from datamodules.evaluation import Description, EvaluationDataModule, Sample, TrueClip
 from datamodules.listings import read_lines
 from datamodules.proportions import share_out
@@ -95,8 +97,8 @@ class UCF101(EvaluationDataModule):
         self.template = template
         super().__init__(limit=limit, **options)
 
+    @override
     def videos(self) -> dict[str, Path]:
-        """See `EvaluationDataModule.videos`."""
         listing = self.folder / "ucfTrainTestlist" / f"{self.split}list{self.fold:02d}.txt"
         videos: dict[str, Path] = {}
         for line in read_lines(listing, self.layout):
@@ -121,8 +123,8 @@ class UCF101(EvaluationDataModule):
             for index, clip in enumerate(_taken(by_class[name], count))
         ]
 
+    @override
     def described(self) -> Description:
-        """See `EvaluationDataModule.described`."""
         return {
             "split": f"{self.split}list{self.fold:02d}",
             "prompts": self.template.format("<class in words>"),

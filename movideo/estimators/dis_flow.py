@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from movideo.estimators.base import JSON, FlowEstimator
 
@@ -38,8 +39,8 @@ class DISFlow(FlowEstimator):
         super().__init__()
         self.enlarge = enlarge
 
+    @override
     def init_args(self) -> dict[str, JSON]:
-        """See `Estimator.init_args`."""
         return {"enlarge": self.enlarge}
 
     @torch.no_grad()

@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from typing_extensions import override
 
 from movideo.errors import UserError
 from movideo.estimators.base import JSON, DepthEstimator
@@ -67,8 +68,8 @@ class TransformersDepth(DepthEstimator):
         return {"weights": self.fingerprint, "gives": self.gives}
 
     @torch.no_grad()
+    @override
     def forward(self, video: Tensor) -> Tensor:
-        """See `DepthEstimator.forward`."""
         found = torch.cat([self._estimate(frames) for frames in video.split(FRAMES_AT_ONCE)])
         resized = F.interpolate(
             found[:, None].float(), video.shape[-2:], mode="bilinear", align_corners=False

@@ -6,6 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from movideo.errors import UserError
 from movideo.motion.carry import scale_motion
 from movideo.motion.space import Motion
@@ -68,8 +70,8 @@ class MotionSource(ABC):
 class GeneratedMotion(MotionSource):
     """What stage 1 makes of the key frame."""
 
+    @override
     def motion(
         self, clip: ClipShape, generate: Callable[[], Motion], strength: float = 1.0
     ) -> Motion:
-        """See `MotionSource.motion`."""
         return scale_motion(generate(), clip.key_index, strength)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
+from typing_extensions import override
 
 from movideo.hub.config_part import ConfigPart
 from movideo.motion.space import MotionSpace
@@ -97,24 +98,24 @@ class ConditionTransform(ConfigPart):
 class NoWarpedLatent(ConditionTransform):
     """The warped latent is zero, as in training for the clips that drop it. The mask stays."""
 
+    @override
     def __call__(self, condition: MotionCondition) -> MotionCondition:
-        """See `ConditionTransform`."""
         return replace(condition, warped_latent=torch.zeros_like(condition.warped_latent))
 
 
 class NoMask(ConditionTransform):
     """All counts as visible: the network sees the warped latent as warping leaves it."""
 
+    @override
     def __call__(self, condition: MotionCondition) -> MotionCondition:
-        """See `ConditionTransform`."""
         return replace(condition, visible=torch.ones_like(condition.visible))
 
 
 class DepthOnly(ConditionTransform):
     """Neither warped latent nor mask: what Gen-1 is guided by."""
 
+    @override
     def __call__(self, condition: MotionCondition) -> MotionCondition:
-        """See `ConditionTransform`."""
         return replace(
             condition,
             warped_latent=torch.zeros_like(condition.warped_latent),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from typing_extensions import override
 
 from movideo.errors import UserError
 from movideo.motion.base import ClipShape, MotionSource
@@ -30,10 +31,10 @@ class SavedMotion(MotionSource):
 
     path: str
 
+    @override
     def motion(
         self, clip: ClipShape, generate: Callable[[], Motion], strength: float = 1.0
     ) -> Motion:
-        """See `MotionSource.motion`."""
         saved = load_motion(self.path, clip.num_frames, clip.size)
         if any(flow[:, clip.key_index].any() for flow in (saved.flow_i2v, saved.flow_v2i)):
             raise UserError(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from torch import Tensor
+from typing_extensions import override
 
 from movideo.errors import UserError
 from movideo.estimators import DepthEstimator, DISFlow, FlowEstimator, ParallaxDepth
@@ -35,10 +36,10 @@ class VideoMotion(MotionSource):
     flow_estimator: FlowEstimator = field(default_factory=DISFlow)
     depth_estimator: DepthEstimator = field(default_factory=ParallaxDepth)
 
+    @override
     def motion(
         self, clip: ClipShape, generate: Callable[[], Motion], strength: float = 1.0
     ) -> Motion:
-        """See `MotionSource.motion`."""
         video = self._read(clip)
         labels = label_clip(video, clip.key_index, self.depth_estimator, self.flow_estimator)
         depth = labels.aligned_depth[clip.key_index]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from movideo.clips.clip import Clip, read_clip
 from movideo.errors import UserError
@@ -55,8 +56,8 @@ class LatentProducer(RowProducer[ClipLatents]):
         return {"autoencoder": self.encoder.fingerprint()}
 
     @torch.no_grad()
+    @override
     def make(self, clip: Clip) -> ClipLatents:
-        """See `RowProducer.make`."""
         video = read_clip(clip).to(self.device)
         return ClipLatents(self.encoder.to(self.device).encode(video[None])[0])
 
@@ -76,8 +77,8 @@ class TokenProducer(RowProducer[ClipTokens]):
         return {"image_encoder": self.encoder.fingerprint()}
 
     @torch.no_grad()
+    @override
     def make(self, clip: Clip) -> ClipTokens:
-        """See `RowProducer.make`."""
         image = read_frames(clip.video, [clip.times[clip.key_index]], clip.size).to(self.device)
         return ClipTokens(self.encoder.to(self.device)(image)[0])
 

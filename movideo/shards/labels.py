@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from movideo.clips.clip import Clip, read_clip
 from movideo.errors import UserError
@@ -80,16 +81,16 @@ class LabelProducer(RowProducer[ClipLabels]):
     device: torch.device | str = "cpu"
 
     @property
+    @override
     def settings(self) -> dict[str, Any]:
-        """See `RowProducer`."""
         return {
             "depth": self.depth_estimator.settings(),
             "flow": self.flow_estimator.settings(),
             "grid": None if self.grid is None else list(self.grid),
         }
 
+    @override
     def make(self, clip: Clip) -> ClipLabels:
-        """See `RowProducer.make`."""
         video = read_clip(clip).to(self.device)
         depth, flow = self.depth_estimator.to(self.device), self.flow_estimator.to(self.device)
         return label_clip(video, clip.key_index, depth, flow, self.grid)
