@@ -60,14 +60,25 @@ def find_config(name: str) -> str:
 
 
 def with_config_paths(arguments: list[str]) -> Iterator[str]:
-    """The arguments, with the value of every `--config` replaced by the file it means."""
+    """The arguments, with the value of every `--config` replaced by the files it means.
+
+    A config that names another as its `base` says only what differs: the base goes before it.
+    """
     expects_name = False
     for argument in arguments:
         option, equals, name = argument.partition("=")
         if expects_name:
-            yield find_config(argument)
+            yield from (f"--config={path}" for path in _with_base(argument))
         elif option in OPTIONS and equals:
-            yield f"{option}={find_config(name)}"
-        else:
+            yield from (f"--config={path}" for path in _with_base(name))
+        elif argument not in OPTIONS:
             yield argument
         expects_name = not expects_name and argument in OPTIONS
+    if expects_name:
+        yield OPTIONS[0]  # without a value; the parser says so
+
+
+def _with_base(name: str) -> list[str]:
+    path = find_config(name)
+    base = yaml.safe_load(Path(path).read_text(encoding="utf-8")).get("base")
+    return [path] if base is None else [find_config(str(base)), path]

@@ -48,6 +48,7 @@ OTHER_SECTIONS = (
     "ckpt_path",
     "weights_only",
     "trust",
+    "base",
     "non_finite",
     "stall",
     "progress_log",

@@ -27,6 +27,7 @@ OTHER_SECTIONS = (
     "ckpt_path",
     "weights_only",
     "trust",
+    "base",
     "non_finite",
     "stall",
     "progress_log",

@@ -73,6 +73,7 @@ class MovideoCLI(LightningCLI):
             default=[],
             help="Packages whose classes checkpoints and models may name.",
         )
+        parser.add_argument("--base", type=str | None, help="The config that a config builds on.")
         parser.add_lightning_class_args(NonFiniteGuard, "non_finite")
         parser.add_lightning_class_args(StallGuard, "stall")
         parser.add_lightning_class_args(ProgressLog, "progress_log")

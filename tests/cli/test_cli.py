@@ -8,9 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from movideo.cli import _one_line, main
+from movideo.cli.configs import with_config_paths
 from movideo.cli.parser import explain
+from movideo.errors import UserError
 from tests.video.files import write_audio, write_numbered
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -300,3 +303,32 @@ def test_devices_that_do_not_fit_the_job(movideo, monkeypatch):
         "--trainer.strategy=ddp",
     )
     assert "You set `devices=3`" in done.error
+
+
+def test_a_config_says_only_what_differs_from_its_base(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("base: shared.yaml\nseed_everything: 1\n")
+    Path("shared.yaml").write_text("seed_everything: 2\n")
+    expected = ["fit", "--config=shared.yaml", "--config=mine.yaml", "--x=1"]
+    for form in (["--config", "mine.yaml"], ["--config=mine.yaml"], ["-c", "mine.yaml"]):
+        assert list(with_config_paths(["fit", *form, "--x=1"])) == expected
+    Path("mine.yaml").write_text("base: nowhere.yaml\n")
+    with pytest.raises(UserError, match=r"nowhere\.yaml: no such config"):
+        list(with_config_paths(["--config=mine.yaml"]))
+
+
+def test_stages_1_and_2_share_their_base():
+    """What both say stands in one place: neither config repeats a leaf of it."""
+    folder = ROOT / "configs"
+    base = dict(leaves(yaml.safe_load((folder / "base" / "diffusion.yaml").read_text())))
+    for stage in (1, 2):
+        own = dict(leaves(yaml.safe_load((folder / f"stage{stage}.yaml").read_text())))
+        assert own["base"] == "base/diffusion.yaml"
+        repeated = {name for name, value in own.items() if base.get(name) == value}
+        assert repeated <= {"model.class_path"}
+
+
+def leaves(values, name=""):
+    for key, value in values.items():
+        inner = f"{name}.{key}".lstrip(".")
+        yield from leaves(value, inner) if isinstance(value, dict) else [(inner, value)]

@@ -7,6 +7,7 @@ import torch
 from lightning import LightningModule
 from lightning.pytorch.cli import LightningArgumentParser
 
+from movideo.cli.configs import with_config_paths
 from movideo.diffusion import SampleRandomness, diffusion_loss
 from movideo.metrics import masked_psnr
 from movideo.motion.space import MotionSpace
@@ -25,10 +26,12 @@ def stage_from(name):
     """The stage of a config, as the command builds it."""
     parser = LightningArgumentParser()
     parser.add_lightning_class_args(LightningModule, "model", subclass_mode=True)
-    parser.add_argument("--data", type=dict)
-    parser.add_argument("--trainer", type=dict)
+    parser.add_argument("--config", action="config")
+    for section in ("data", "trainer"):
+        parser.add_argument(f"--{section}", type=dict)
+    parser.add_argument("--base", type=str)
     torch.manual_seed(0)
-    config = parser.parse_path(str(CONFIGS / name))
+    config = parser.parse_args(list(with_config_paths(["--config", str(CONFIGS / name)])))
     return parser.instantiate_classes(config).model
 
 
