@@ -48,7 +48,7 @@ demo: install ## Train the stages on scenes and real clips, make a video, measur
 	$(PYTHON) -m benchmarks.demo_table demo
 
 test: install ## Run the fast tests
-	$(PYTHON) -m pytest
+	$(PYTHON) -m pytest -n 2 --dist loadfile
 
 test-slow: install ## Run the tests that take minutes
 	$(PYTHON) -m pytest -m slow

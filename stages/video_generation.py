@@ -97,11 +97,10 @@ class VideoGeneration(L.LightningModule):
 
     def _settings(self, has_prompts: bool) -> Row:
         """What every video depends on here; plain values."""
-        guidance = type(self.guidance).__name__, *vars(self.guidance).values()
         row: Row = {
             "model": self.model,
             "num_inference_steps": self.num_inference_steps,
-            "guidance": " ".join(map(str, guidance)),
+            "guidance": str(self.guidance),
             "seed": self.seed,
         }
         if has_prompts and self.text_to_image is not None:

@@ -16,6 +16,10 @@ prediction `(B, ...)` out."""
 class Guidance(ABC):
     """A way to combine predictions with and without the condition."""
 
+    def __str__(self) -> str:
+        """Its class and settings: what samples depend on."""
+        return " ".join(map(str, (type(self).__name__, *vars(self).values())))
+
     @abstractmethod
     def __call__(self, predict: DropPrediction, timesteps: Tensor) -> Tensor:
         """Guided prediction `(B, ...)`.

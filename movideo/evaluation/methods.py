@@ -140,14 +140,13 @@ class Generation(Method):
 
     @override
     def settings(self) -> Settings:
-        guidance = type(self.guidance).__name__, *vars(self.guidance).values()
         assert self.model is not None
         return super().settings() | {
             "model": self.model,
             "weights": _fingerprint(self.model),
             "motion": "true clip's" if self.true_motion else "generated",
             "num_inference_steps": self.num_inference_steps,
-            "guidance": " ".join(map(str, guidance)),
+            "guidance": str(self.guidance),
         }
 
     @override

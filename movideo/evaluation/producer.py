@@ -16,7 +16,7 @@ from movideo.diffusion import sample_generator
 from movideo.errors import UserError
 from movideo.estimators import DepthEstimator, FlowEstimator
 from movideo.evaluation.methods import Method, MethodInput
-from movideo.evaluation.samples import SampleFolder, in_bytes
+from movideo.evaluation.samples import SampleFolder
 from movideo.metrics.clips import MeasuredClips
 from movideo.motion.labels import label_motion
 from movideo.motion.space import Motion
@@ -24,7 +24,7 @@ from movideo.ops import normalize_depth
 from movideo.shards.labels import label_clip
 from movideo.storage.digest import hex_digest
 from movideo.text_to_image import TextToImage, required
-from movideo.video.decoding.pixels import to_float
+from movideo.video.decoding.pixels import quantize, to_float
 
 Recipe = dict[str, Any]
 FIELDS = ("depth", "flow_i2v", "flow_v2i")
@@ -70,7 +70,7 @@ class SampleProducer:
             UserError: a method needs true clips and the data has none; a sample was made otherwise.
         """
         given, shared = _BatchInput(self, batch), dict[object, Tensor]()
-        truth = None if given.video is None else to_float(in_bytes(given.video))
+        truth = None if given.video is None else to_float(quantize(given.video))
         for title, method in methods.items():
             if method.needs_clip and truth is None:
                 raise UserError(
@@ -103,7 +103,7 @@ class SampleProducer:
         def make() -> dict[str, Tensor]:
             made = method.make(given.for_method(method))
             motion = {name: getattr(made.motion, name).half() for name in fields}
-            return {"video": in_bytes(made.video), **motion}
+            return {"video": quantize(made.video), **motion}
 
         def settings(index: int) -> Recipe:
             motion = {"motion_of_clips": given.motion_source(index)} if method.needs_clip else {}
@@ -178,7 +178,7 @@ class _BatchInput:
             "key_index": int(self.batch["key_index"][index]),
         }
         if self.video is not None:
-            recipe["clip"] = _digest(in_bytes(self.video[index]))
+            recipe["clip"] = _digest(quantize(self.video[index]))
         if "prompt" in self.batch:
             recipe["prompt"] = self.batch["prompt"][index]
         if self._draws:

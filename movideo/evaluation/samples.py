@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -82,8 +81,3 @@ class SampleFolder:
 def folder_name(method: str) -> str:
     """What the folder of a method is called."""
     return re.sub(r"[^\w.+-]+", "_", method)
-
-
-def in_bytes(video: Tensor) -> Tensor:
-    """`[-1, 1]` to the bytes that a file would hold."""
-    return ((video.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

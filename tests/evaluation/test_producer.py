@@ -15,11 +15,11 @@ from movideo.evaluation.methods import (
     Reconstruction,
 )
 from movideo.evaluation.producer import SampleProducer
-from movideo.evaluation.samples import SampleFolder, in_bytes
+from movideo.evaluation.samples import SampleFolder
 from movideo.ops import warp
 from movideo.pipeline import MoVideoPipeline
 from movideo.scenes.render import render_scene
-from movideo.video.decoding.pixels import to_float
+from movideo.video.decoding.pixels import quantize, to_float
 from tests.stages.parts import tiny_pipeline
 
 FRAMES, KEY = 3, 1
@@ -59,7 +59,7 @@ def prepared(method, model="embedded"):
 
 
 def rounded(video):
-    return to_float(in_bytes(video))
+    return to_float(quantize(video))
 
 
 def test_rivals_follow_from_the_key_frame(batch, tmp_path):

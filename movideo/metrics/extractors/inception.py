@@ -21,6 +21,7 @@ from movideo.metrics.extractors.base import (
     read_trusted,
     spread_frames,
 )
+from movideo.video.decoding.pixels import quantize
 
 if TYPE_CHECKING:
     from torch import nn
@@ -74,7 +75,7 @@ class InceptionV3(Extractor):
     def forward(self, video: Tensor) -> Tensor:
         assert self.network is not None, self.unavailable()
         shown = spread_frames(video, self.frames)
-        as_bytes = ((shown.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+        as_bytes = quantize(shown)
         features: Tensor
         (features,) = self.network(as_bytes.flatten(0, 1))
         return features.view(*shown.shape[:2], -1)

@@ -168,8 +168,12 @@ def to_float(image: Tensor) -> Tensor:
     return image.float() / 127.5 - 1
 
 
+def quantize(video: Tensor) -> Tensor:
+    """RGB in [-1, 1] to the bytes that a file would hold, clamped and rounded."""
+    return ((video.detach().float().clamp(-1, 1) + 1) * 127.5).round().byte()
+
+
 def to_bytes(video: Tensor) -> NDArray[np.uint8]:
     """`(…, 3, H, W)` RGB in [-1, 1] to bytes `(…, H, W, 3)`, clamped and rounded."""
-    pixels = ((video.detach().float().clamp(-1, 1) + 1) * 127.5).round().byte()
-    array: NDArray[np.uint8] = pixels.movedim(-3, -1).contiguous().cpu().numpy()
+    array: NDArray[np.uint8] = quantize(video).movedim(-3, -1).contiguous().cpu().numpy()
     return array
