@@ -10,13 +10,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 from diffusers import DiffusionPipeline, SchedulerMixin
 from diffusers.utils import BaseOutput
-from huggingface_hub import HfApi
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor, nn
 
 import movideo
@@ -26,8 +24,8 @@ from movideo.errors import UserError
 from movideo.hub.assembly import assemble
 from movideo.hub.card import model_card
 from movideo.hub.model_folder import ModelFolder, write_model
+from movideo.hub.publish import publish
 from movideo.hub.trust import trusting
-from movideo.hub.weight_files import first_line
 from movideo.models import (
     Backbone,
     FrameDecoder,
@@ -40,7 +38,7 @@ from movideo.motion.condition import ConditionTransform, motion_condition
 from movideo.motion.space import Motion, MotionSpace
 from movideo.ops import visible_mask
 from movideo.text_to_image import TextToImage
-from movideo.video.decoding.pixels import fit, to_bytes, to_float
+from movideo.video.images import as_frames, as_images
 
 COMPONENTS = (
     "autoencoder",
@@ -96,7 +94,7 @@ class MoVideoOutput(BaseOutput):
         visible: likewise.
     """
 
-    frames: list[list[Image.Image]] | NDArray[np.float32] | Tensor
+    frames: list[list[Image.Image]] | NDArray[Any] | Tensor
     depth: Tensor
     flow_i2v: Tensor
     flow_v2i: Tensor
@@ -655,85 +653,9 @@ class MoVideoPipeline(DiffusionPipeline):
         Raises:
             UserError: the hub refuses or cannot be reached.
         """
-        hub = HfApi(token=token)
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder)
-            try:
-                hub.create_repo(repo_id, private=private, exist_ok=True)
-                commit = hub.upload_folder(
-                    repo_id=repo_id,
-                    folder_path=folder,
-                    revision=revision,
-                    commit_message=commit_message,
-                )
-            except (OSError, ValueError) as error:  # what the hub's library raises is one of these
-                raise UserError(
-                    f"{repo_id}: cannot be published ({first_line(error)}); "
-                    "check the name, and log in with: hf auth login"
-                ) from error
-        return str(commit.commit_url)
-
-
-def as_images(pictures: Any, height: int | None = None, width: int | None = None) -> Tensor:
-    """Pictures as people have them, for the networks.
-
-    Args:
-        pictures: as for a call of the pipeline.
-        height: to bring them to, their own by default.
-        width: likewise.
-
-    Returns:
-        `(B, 3, H, W)` RGB in [-1, 1], float32.
-
-    Raises:
-        UserError: something is no picture, or two have different sizes.
-    """
-    listed = list(pictures) if isinstance(pictures, list | tuple) else [pictures]
-    images: list[Tensor] = []
-    for picture in listed:
-        found = _as_tensor(picture)
-        for image in found if found.ndim == 4 else found[None]:
-            size = (height or image.shape[-2], width or image.shape[-1])
-            images.append(fit(image, size).clamp(-1, 1))
-    if not images:
-        raise UserError("image []: give one picture or more")
-    sizes = {tuple(image.shape[-2:]) for image in images}
-    if len(sizes) > 1:
-        raise UserError(f"image: of different sizes {sorted(sizes)}; give height and width")
-    return torch.stack(images)
-
-
-def _as_tensor(picture: Any) -> Tensor:
-    """`(3, H, W)` or `(B, 3, H, W)` in [-1, 1]."""
-    if isinstance(picture, Image.Image):
-        picture = np.array(ImageOps.exif_transpose(picture).convert("RGB"))
-    if isinstance(picture, np.ndarray):
-        if picture.ndim not in (3, 4) or picture.shape[-1] != 3:
-            raise UserError(f"image {picture.shape}: give arrays (H, W, 3) or (B, H, W, 3)")
-        picture = torch.from_numpy(picture.copy()).movedim(-1, -3)
-    if not isinstance(picture, Tensor):
-        raise UserError(
-            f"image: a {type(picture).__name__}; give PIL pictures, NumPy arrays or tensors"
-        )
-    if picture.ndim not in (3, 4) or picture.shape[-3] != 3:
-        raise UserError(f"image {tuple(picture.shape)}: give (3, H, W) or (B, 3, H, W)")
-    if picture.dtype == torch.uint8:
-        return to_float(picture)
-    image = picture.float()
-    low, high = float(image.min()), float(image.max())
-    if not (low >= -1 and high <= 1):
-        raise UserError(f"image: values {low:g} to {high:g}; give bytes, [0, 1] or [-1, 1]")
-    return image if low < 0 else image * 2 - 1
-
-
-def as_frames(video: Tensor, output_type: str) -> Any:
-    """Videos `(B, F, 3, H, W)` in [-1, 1] as `MoVideoOutput.frames` has them."""
-    if output_type == "latent":
-        return video
-    if output_type == "pil":
-        return [[Image.fromarray(frame) for frame in clip] for clip in to_bytes(video)]
-    frames = video / 2 + 0.5
-    return frames if output_type == "pt" else frames.movedim(-3, -1).cpu().numpy()
+            return publish(folder, repo_id, private, revision, commit_message, token)
 
 
 def _taking(dtype: torch.dtype, network: nn.Module) -> Callable[..., Tensor]:

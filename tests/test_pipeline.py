@@ -311,7 +311,7 @@ def test_push_to_hub_sends_the_folder(pipeline, monkeypatch):
             )
             return SimpleNamespace(commit_url="https://hub/commit")
 
-    monkeypatch.setattr("movideo.pipeline.HfApi", Hub)
+    monkeypatch.setattr("movideo.hub.publish.HfApi", Hub)
     assert pipeline.push_to_hub("owner/model", private=True, token="t") == "https://hub/commit"
     login, create, (*_, options, files) = calls
     assert login == ("login", "t")

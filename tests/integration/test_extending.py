@@ -258,6 +258,9 @@ def test_an_entry_point_of_an_installed_package_is_trust_enough(folder, monkeypa
     monkeypatch.syspath_prepend(site)
     found = video(MoVideoPipeline.from_pretrained(model))
     assert torch.equal(found, video(MoVideoPipeline.from_pretrained("model", trust=[MINE])))
+    run("generate", f"--model={model}", "--out=c.mp4", *KEY)
+    run("generate", "--model=model", "--out=d.mp4", f"--trust={MINE}", *KEY)
+    assert (folder / "c.mp4").read_bytes() == (folder / "d.mp4").read_bytes()
     # An entry point names a class, and trusts no other of its package.
     index.write_text(index.read_text().replace('"NoDepth"', '"replace"'))
     with pytest.raises(UserError, match="--trust installed_ext"):
