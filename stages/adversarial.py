@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any, NamedTuple, cast
 
 import torch
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.cli import OptimizerCallable
 from lightning.pytorch.core.optimizer import LightningOptimizer
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -44,7 +44,6 @@ class AdversarialStage(Stage):
         micro_batch_size: clips that go through the networks at once, the whole batch by default.
             The step is the same; the memory is not.
         gradient_clip_val: largest norm of the gradient of either optimiser, None for any.
-        optimizer: makes the network's optimiser from its parameters.
         discriminator_optimizer: makes that of all discriminators together.
         kwargs: see `Stage`.
     """
@@ -53,14 +52,12 @@ class AdversarialStage(Stage):
         self,
         losses: dict[str, VideoLoss],
         adversarial: dict[str, AdversarialLoss],
-        micro_batch_size: int | None,
-        gradient_clip_val: float | None,
-        optimizer: OptimizerCallable,
-        discriminator_optimizer: OptimizerCallable,
-        lr_scheduler: LRSchedulerCallable,
+        micro_batch_size: int | None = None,
+        gradient_clip_val: float | None = 1.0,
+        discriminator_optimizer: OptimizerCallable = torch.optim.AdamW,
         **kwargs: Any,
     ) -> None:
-        super().__init__(optimizer, lr_scheduler, **kwargs)
+        super().__init__(**kwargs)
         if micro_batch_size is not None and micro_batch_size < 1:
             raise UserError(f"model.micro_batch_size: {micro_batch_size}; give 1 or more, or null")
         self.automatic_optimization = False

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import torch
 from diffusers import SchedulerMixin
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor
 
 from movideo.clips.batch import ClipBatch
@@ -30,7 +28,6 @@ from movideo.models import Backbone, ImageEncoder
 from stages.base import Stage
 from stages.encodings import key_tokens
 from stages.randomness import training_randomness
-from stages.schedules import WarmupCosine
 
 
 class DiffusionStage(Stage):
@@ -49,12 +46,7 @@ class DiffusionStage(Stage):
         num_inference_steps: of the samples drawn at validation and test.
         visualized_clips: clips of the first validation batch that are sampled and drawn.
         seed: of noise, timesteps and drops.
-        optimizer: see `Stage`.
-        lr_scheduler: see `Stage`.
-        ema_decay: see `Stage`.
-        init_from: see `Stage`.
-        allow_random: see `Stage`.
-        allow_other_parts: see `Stage`.
+        kwargs: see `Stage`.
     """
 
     encoders: ClassVar[tuple[str, ...]] = ("image_encoder",)
@@ -70,16 +62,9 @@ class DiffusionStage(Stage):
         num_inference_steps: int = 50,
         visualized_clips: int = 2,
         seed: int = 0,
-        optimizer: OptimizerCallable = torch.optim.AdamW,
-        lr_scheduler: LRSchedulerCallable = WarmupCosine,
-        ema_decay: float | None = 0.9999,
-        init_from: str | None = None,
-        allow_random: bool = False,
-        allow_other_parts: bool = False,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            optimizer, lr_scheduler, ema_decay, init_from, allow_random, allow_other_parts
-        )
+        super().__init__(**kwargs)
         check_scheduler(noise_scheduler)
         self.unet = unet
         self.image_encoder = image_encoder

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from movideo.clips.batch import ClipBatch
@@ -26,7 +25,6 @@ from stages.adversarial import AdversarialStage
 from stages.base import ParameterGroups
 from stages.metric_rows import TRUTH, MetricRows, measured
 from stages.randomness import training_randomness
-from stages.schedules import WarmupCosine
 
 
 class FlowDecoderGAN(AdversarialStage):
@@ -53,15 +51,8 @@ class FlowDecoderGAN(AdversarialStage):
             beside this one, by the name of their row.
         visualized_clips: clips of the first validation batch that are drawn.
         seed: of what is drawn in training.
-        micro_batch_size: see `AdversarialStage`.
-        gradient_clip_val: see `AdversarialStage`.
-        optimizer: see `AdversarialStage`.
-        discriminator_optimizer: see `AdversarialStage`.
-        lr_scheduler: see `Stage`.
         ema_decay: see `Stage`.
-        init_from: see `Stage`.
-        allow_random: see `Stage`.
-        allow_other_parts: see `Stage`.
+        kwargs: see `AdversarialStage`.
     """
 
     weight_spec = WeightSpec(
@@ -87,15 +78,8 @@ class FlowDecoderGAN(AdversarialStage):
         baselines: dict[str, str] | None = None,
         visualized_clips: int = 2,
         seed: int = 0,
-        micro_batch_size: int | None = None,
-        gradient_clip_val: float | None = 1.0,
-        optimizer: OptimizerCallable = torch.optim.AdamW,
-        discriminator_optimizer: OptimizerCallable = torch.optim.AdamW,
-        lr_scheduler: LRSchedulerCallable = WarmupCosine,
         ema_decay: float | None = 0.999,
-        init_from: str | None = None,
-        allow_random: bool = False,
-        allow_other_parts: bool = False,
+        **kwargs: Any,
     ) -> None:
         plain = {
             "l1": l1 or L1Loss(),
@@ -107,15 +91,8 @@ class FlowDecoderGAN(AdversarialStage):
         super().__init__(
             {name: loss for name, loss in plain.items() if loss is not None},
             {name: loss for name, loss in adversarial.items() if loss is not None},
-            micro_batch_size,
-            gradient_clip_val,
-            optimizer,
-            discriminator_optimizer,
-            lr_scheduler,
             ema_decay=ema_decay,
-            init_from=init_from,
-            allow_random=allow_random,
-            allow_other_parts=allow_other_parts,
+            **kwargs,
         )
         self.autoencoder = autoencoder
         self.decoder = decoder(autoencoder)
