@@ -29,8 +29,8 @@ def check_buckets(buckets: Iterable[Shape], settings: ClipSettings) -> None:
         fits = all(is_right for is_right, _ in shorter.ranges().values())
         if num_frames > settings.num_frames or not fits:
             raise UserError(
-                f"data.buckets: {list(shape)}; give [num_frames, height, width], at most the "
-                f"{settings.num_frames} frames of data.num_frames and the key frame among them"
+                f"data.training.buckets: {list(shape)}; give [num_frames, height, width], at most "
+                f"the {settings.num_frames} frames of data.num_frames and the key frame among them"
             )
 
 

@@ -153,6 +153,6 @@ def _numbered_shapes(clips: Sequence[Clip], labels: RowStore[ClipLabels] | None)
         if labels is not None and grids.setdefault(bucket, labels.grid(clip)) != labels.grid(clip):
             raise UserError(
                 f"{clip.video}: its labels lie on a grid of {labels.grid(clip)}, those of other "
-                f"clips on {grids[bucket]}; label all with one data.label_grid"
+                f"clips on {grids[bucket]}; label all with one data.labels.grid"
             )
     return buckets

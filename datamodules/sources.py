@@ -74,7 +74,7 @@ class ClipSources:
             if self.weights is not None and not count:
                 raise UserError(
                     f"data.weights: no clip of {name} is left for training; "
-                    "give it more videos or lower data.val_fraction and data.test_fraction"
+                    "give it more videos or lower data.split.val and data.split.test"
                 )
 
     def draw(self, settings: ClipSettings) -> list[list[Clip]]:

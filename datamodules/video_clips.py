@@ -18,16 +18,16 @@ from datamodules.epoch_order import EpochOrder
 from datamodules.loader import ResumableLoader, worker_options
 from datamodules.packed_clips import PackedClips
 from datamodules.sampler import PlaceSampler
+from datamodules.settings import LabelSettings, SplitSettings, TrainingSettings
 from datamodules.shard_folder import ShardFolder
 from datamodules.sources import ClipSources
 from datamodules.split import TRAIN, split_by_video
 from datamodules.stored_encodings import with_encodings
-from movideo.clips.augment import Augmentation
 from movideo.clips.batch import ClipBatch, StoredBatch, to_clip_batch
 from movideo.clips.clip import Clip, ClipSettings, read_clip
 from movideo.clips.index import index_clips
 from movideo.errors import UserError, check_ranges
-from movideo.estimators import DepthEstimator, DISFlow, FlowEstimator, ParallaxDepth
+from movideo.estimators import DISFlow, ParallaxDepth
 from movideo.hub.pretrained import PretrainedModule
 from movideo.scenes.files import LABELS, SceneSettings, write_scenes
 from movideo.shards.encodings import Encoders
@@ -66,21 +66,13 @@ class VideoClipDataModule(L.LightningDataModule):
         weights: the share of each of `videos` in an epoch's training clips, in any unit; by default
             an epoch has every clip once.
         allow_outside: let lists among `videos` name files that are not below their own folder.
-        buckets: further shapes `(num_frames, H, W)` of training clips, at most as long as the
-            default; each clip gets the one nearest to its video's aspect.
-        exact_colours: False reads training videos that need no resizing faster, their colours less
-            exactly (see `movideo.video.read.read_pixels`).
-        augmentations: changes to training clips, in this order.
-        with_labels: False leaves depth and flow out (stage 0 needs none).
-        depth_estimator: makes missing depth labels.
-        flow_estimator: makes missing flow labels.
-        label_grid: `(h, w)` that new labels are stored on, the clip's own size by default.
+        training: what is done to training clips alone.
+        labels: where depth and flow come from.
         encoders: their latents and tokens of training clips are kept too, and the stages that use
             these encoders are given them in place of the video (see `serve_encodings`).
         batch_size: clips a batch on each process.
         num_workers: loader processes; the batches do not depend on it.
-        val_fraction: share of the videos for validation.
-        test_fraction: share of the videos for testing, when `videos` are given.
+        split: which share of the videos is kept to validate and test.
         seed: of the clips drawn, the split, the order and the augmentations.
 
     Raises:
@@ -100,18 +92,12 @@ class VideoClipDataModule(L.LightningDataModule):
         key_index: int | None = None,
         weights: dict[str, float] | None = None,
         allow_outside: bool = False,
-        buckets: list[tuple[int, int, int]] | None = None,
-        exact_colours: bool = True,
-        augmentations: list[Augmentation] | None = None,
-        with_labels: bool = True,
-        depth_estimator: DepthEstimator | None = None,
-        flow_estimator: FlowEstimator | None = None,
-        label_grid: tuple[int, int] | None = None,
+        training: TrainingSettings = TrainingSettings(),  # noqa: B008 (frozen)
+        labels: LabelSettings = LabelSettings(),  # noqa: B008 (frozen)
         encoders: Encoders | None = None,
         batch_size: int = 4,
         num_workers: int = 1,
-        val_fraction: float = 0.1,
-        test_fraction: float = 0.1,
+        split: SplitSettings = SplitSettings(),  # noqa: B008 (frozen)
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -131,16 +117,14 @@ class VideoClipDataModule(L.LightningDataModule):
             key_index=key_index,
             seed=seed,
         )
-        self.buckets = buckets or []
-        self.exact_colours = exact_colours
-        self.augmentations = augmentations or []
-        self.with_labels = with_labels
+        self.training = training
+        self.with_labels = labels.enabled
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        estimators = depth_estimator or ParallaxDepth(), flow_estimator or DISFlow()
+        estimators = labels.depth_estimator or ParallaxDepth(), labels.flow_estimator or DISFlow()
         videos_folders = (*self.sources.folders, self._scene_folder(test_scenes))
         self.labels = ShardFolder(
             self.data_dir,
-            LabelProducer(*estimators, label_grid, device),
+            LabelProducer(*estimators, labels.grid, device),
             given=[Path(folder) / LABELS for folder in dict.fromkeys(videos_folders)],
         )
         producers = {} if encoders is None else encoders.producers(device)
@@ -149,8 +133,7 @@ class VideoClipDataModule(L.LightningDataModule):
         }
         self.batch_size = batch_size
         self.num_workers = num_workers
-        self.val_fraction = val_fraction
-        self.test_fraction = test_fraction
+        self.split = split
         self.seed = seed
         self._parts: dict[str, list[PackedClips]] = {}
         self._datasets: dict[str, ClipDataset] = {}
@@ -158,19 +141,18 @@ class VideoClipDataModule(L.LightningDataModule):
 
     def _check(self) -> None:
         ranges = {
-            "val_fraction": (0 <= self.val_fraction <= 1, "0 to 1"),
-            "test_fraction": (0 <= self.test_fraction <= 1, "0 to 1"),
             "batch_size": (self.batch_size > 0, "1 or more"),
             "num_workers": (self.num_workers >= 0, "0 or more"),
         }
         values = vars(self) | vars(self.settings)
         check_ranges("data.{}", values, self.settings.ranges() | ranges)
-        check_buckets(self.buckets, self.settings)
-        for augmentation in self.augmentations if self.encodings else ():
+        check_buckets(self.training.buckets, self.settings)
+        for augmentation in self.training.augmentations if self.encodings else ():
             if not augmentation.commutes:
                 raise UserError(
-                    f"data.augmentations: {type(augmentation).__name__} changes what the encoders "
-                    "see, and data.encoders keeps what they make of unchanged clips; leave one out"
+                    f"data.training.augmentations: {type(augmentation).__name__} changes what the "
+                    "encoders see, and data.encoders keeps what they make of unchanged clips; "
+                    "leave one out"
                 )
 
     # ---------------------------------------------------------------------------------------- files
@@ -230,18 +212,18 @@ class VideoClipDataModule(L.LightningDataModule):
         """Those clips by part and source; the videos are read once."""
         if not self._parts:
             drawn = self.sources.draw(self.settings)
-            fractions = {"val": self.val_fraction}
+            fractions = {"val": self.split.val}
             if not self.renders_scenes:
-                fractions = {"test": self.test_fraction, **fractions}
+                fractions = {"test": self.split.test, **fractions}
             for part, sources in split_by_video(drawn, fractions, self.seed).items():
                 self._parts[part] = [PackedClips(self._shaped(clips, part)) for clips in sources]
         return self._parts
 
     def _shaped(self, clips: list[Clip], part: str) -> list[Clip]:
         """Buckets are for training: what is measured has one shape."""
-        if part != TRAIN or not self.buckets:
+        if part != TRAIN or not self.training.buckets:
             return clips
-        return shape_clips(clips, self.settings, self.buckets)
+        return shape_clips(clips, self.settings, self.training.buckets)
 
     def _split_clips(self) -> dict[str, list[PackedClips]]:
         """The same with the scenes to test on, where no videos are given."""
@@ -264,7 +246,9 @@ class VideoClipDataModule(L.LightningDataModule):
             self.labels.check_all_made(_flat(self._split_clips().values()), store)
         for part, sources in self._split_clips().items():
             kept = sources if store is None else self.labels.with_rows(sources, store, part)
-            exact = self.exact_colours or part != TRAIN  # what is measured has true colours
+            exact = (
+                self.training.exact_colours or part != TRAIN
+            )  # what is measured has true colours
             self._datasets[part] = ClipDataset(kept, store, exact_colours=exact)
 
     def serve_encodings(self, parts: Mapping[str, PretrainedModule]) -> None:
@@ -292,7 +276,7 @@ class VideoClipDataModule(L.LightningDataModule):
         dataset = self._datasets[TRAIN]
         if dataset.labels is None:
             raise UserError(
-                "data.with_labels: false, but this stage learns from labels; set it to true"
+                "data.labels.enabled: false, but this stage learns from labels; set it to true"
             )
         stride = max(1, len(dataset) // STATISTICS_CLIPS)  # evenly, so that every source counts
         return label_statistics(
@@ -315,7 +299,7 @@ class VideoClipDataModule(L.LightningDataModule):
         weights = self.sources.weight_list
         order = EpochOrder(dataset.sources, dataset.buckets, weights, size, self.seed)
         return ResumableLoader(
-            TrainingClips(dataset, self.augmentations, self.seed),
+            TrainingClips(dataset, self.training.augmentations, self.seed),
             PlaceSampler(dataset, order, _rank(), _world_size()),
             **self._loader_options(),
         )
@@ -328,8 +312,7 @@ class VideoClipDataModule(L.LightningDataModule):
         """Test clips in a fixed order."""
         if not len(self._datasets["test"]):
             raise UserError(
-                "data: no video is left for the test set; "
-                "give more videos or raise data.test_fraction"
+                "data: no video is left for the test set; give more videos or raise data.split.test"
             )
         return self._fixed_loader("test")
 

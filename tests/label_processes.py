@@ -46,7 +46,13 @@ def _run(arguments, record):
     label_folder.SHARDS = SHARDS
     tqdm.set_lock(threading.RLock())  # its own is a semaphore, which a killed process would leave
     torch.set_num_threads(1)
-    main(["precompute", "--data.depth_estimator=tests.label_processes.RecordingDepth", *arguments])
+    main(
+        [
+            "precompute",
+            "--data.labels.depth_estimator=tests.label_processes.RecordingDepth",
+            *arguments,
+        ]
+    )
 
 
 def keys_by_digest(clips):

@@ -169,7 +169,7 @@ def _grid(sample: Sample, size: Size) -> Size:
     if any(side % cells for side, cells in zip(size, grid, strict=True)):
         raise UserError(
             f"{sample.get('name', 'clip')}: labels on a grid of {grid} do not divide the video's "
-            f"{size}; leave out RandomZoom or label on another data.label_grid"
+            f"{size}; leave out RandomZoom or label on another data.labels.grid"
         )
     return grid
 

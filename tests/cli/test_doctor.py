@@ -120,8 +120,8 @@ def test_what_a_paper_config_lacks(movideo):
         "model.autoencoder",
         "model.unet",
         "model.image_encoder",
-        "data.depth_estimator",
-        "data.flow_estimator",
+        "data.labels.depth_estimator",
+        "data.labels.flow_estimator",
     }
     assert "CreativeML OpenRAIL-M" in lines["model.unet"]
     revision = "451f4fe16113bff5a5d2269ed5ad43b0592e9a14"

@@ -195,13 +195,13 @@ def test_labels_of_other_settings_are_told(movideo, tmp_path, videos, caplog):
     movideo("precompute", "--videos", videos, *SMALL)
     (folder,) = tmp_path.glob("data/labels/*")
     assert caplog.records == []
-    movideo("precompute", "--videos", videos, *SMALL, "--data.label_grid=[16, 16]")
+    movideo("precompute", "--videos", videos, *SMALL, "--data.labels.grid=[16, 16]")
     (message,) = (record.message for record in caplog.records)
     assert message.endswith(
         f": asked for grid=[16, 16], found grid=null in {folder.relative_to(tmp_path)}; "
         "making new labels"
     )
-    movideo("precompute", "--videos", videos, *SMALL, "--data.label_grid=[16, 16]")
+    movideo("precompute", "--videos", videos, *SMALL, "--data.labels.grid=[16, 16]")
     assert len(caplog.records) == 1  # they are there now
 
 

@@ -7,6 +7,7 @@ import torch
 
 from datamodules import VideoClipDataModule
 from datamodules.buckets import shape_clips
+from datamodules.settings import LabelSettings, SplitSettings, TrainingSettings
 from movideo.clips.clip import ClipSettings
 from movideo.errors import UserError
 from movideo.video.write import write_mp4
@@ -69,10 +70,10 @@ def make_data(videos, tmp_path):
             num_frames=5,
             size=(32, 32),
             clips_per_video=4,
-            buckets=[WIDE, TALL, SHORT],
+            training=TrainingSettings(buckets=[WIDE, TALL, SHORT]),
             batch_size=2,
             num_workers=0,
-            with_labels=False,
+            labels=LabelSettings(enabled=False),
             **fractions,
         )
         data.prepare_data()
@@ -83,14 +84,14 @@ def make_data(videos, tmp_path):
 
 
 def test_batches_hold_one_shape(make_data):
-    data = make_data(val_fraction=0, test_fraction=0)
+    data = make_data(split=SplitSettings(0, 0))
     shapes = Counter(tuple(batch["video"].shape) for batch in data.train_dataloader())
     assert set(shapes) == {(2, f, 3, h, w) for f, h, w in ((5, 32, 32), WIDE, TALL, SHORT)}
     assert shapes[2, 5, 3, 24, 48] == 4  # four clips of each of the two wide videos
 
 
 def test_what_is_measured_has_the_default_shape(make_data):
-    data = make_data(val_fraction=0.5, test_fraction=0.5)
+    data = make_data(split=SplitSettings(0.5, 0.5))
     batches = [*data.val_dataloader(), *data.test_dataloader()]
     videos = {name.split("_")[0] for batch in batches for name in batch["name"]}
     assert videos & {"92x64", "128x64", "64x128"}  # would be of another shape in training
@@ -99,8 +100,7 @@ def test_what_is_measured_has_the_default_shape(make_data):
 
 @pytest.mark.parametrize("shape", [(6, 32, 32), (0, 32, 32), (5, 0, 32), (2, 32, 32)])
 def test_buckets_must_hold_clips(shape):
-    message = (
-        rf"data\.buckets: \[{', '.join(map(str, shape))}\]; give \[num_frames, height, width\]"
-    )
+    given = ", ".join(map(str, shape))
+    message = rf"data\.training\.buckets: \[{given}\]; give \[num_frames, height, width\]"
     with pytest.raises(UserError, match=message):
-        VideoClipDataModule(num_frames=5, key_index=2, buckets=[shape])
+        VideoClipDataModule(num_frames=5, key_index=2, training=TrainingSettings(buckets=[shape]))

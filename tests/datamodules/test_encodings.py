@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from datamodules.settings import TrainingSettings
 from movideo.clips.augment import Augmentation, HorizontalFlip, RandomZoom, TemporalReversal
 from movideo.clips.clip import read_clip
 from movideo.errors import UserError
@@ -129,15 +130,20 @@ class Custom(Augmentation):
 
 @pytest.mark.parametrize("augmentation", [HorizontalFlip(), RandomZoom(), Custom()])
 def test_what_does_not_commute_with_encoders_is_refused(unprepared, parts, augmentation):
-    told = rf"^data\.augmentations: {type(augmentation).__name__} changes what the encoders see"
+    told = rf"^data\.training\.augmentations: {type(augmentation).__name__} changes what the"
     with pytest.raises(UserError, match=told):
-        unprepared(encoders=Encoders(**parts), augmentations=[TemporalReversal(), augmentation])
-    unprepared(augmentations=[augmentation])
+        unprepared(
+            encoders=Encoders(**parts),
+            training=TrainingSettings(augmentations=[TemporalReversal(), augmentation]),
+        )
+    unprepared(training=TrainingSettings(augmentations=[augmentation]))
 
 
 def test_reversal_goes_with_them(make, parts):
     plain = make(encoders=Encoders(**parts))
-    reversing = make(encoders=Encoders(**parts), augmentations=[TemporalReversal(1)])
+    reversing = make(
+        encoders=Encoders(**parts), training=TrainingSettings(augmentations=[TemporalReversal(1)])
+    )
     for data in (plain, reversing):
         data.serve_encodings(parts)
     pairs = zip(plain.train_dataloader(), reversing.train_dataloader(), strict=True)

@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader
 from datamodules.epoch_order import EpochOrder
 from datamodules.loader import ResumableLoader, worker_options
 from datamodules.sampler import PlaceSampler
+from datamodules.settings import TrainingSettings
 from movideo.clips.augment import HorizontalFlip, RandomZoom, TemporalReversal
 
 STEPS = 9  # three epochs of three batches
@@ -42,7 +43,9 @@ def train(unprepared, tmp_path):
     def train(num_workers, resume_from=None, save_every=None, **options):
         data = unprepared(
             num_workers=num_workers,
-            augmentations=[HorizontalFlip(), TemporalReversal(), RandomZoom()],
+            training=TrainingSettings(
+                augmentations=[HorizontalFlip(), TemporalReversal(), RandomZoom()]
+            ),
         )
         save = ModelCheckpoint(
             tmp_path, "{step}", every_n_train_steps=save_every, save_top_k=-1, save_last=False

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader
 from datamodules import VideoClipDataModule
 from datamodules.clip_dataset import ClipDataset, TrainingClips
 from datamodules.sampler import Place
+from datamodules.settings import LabelSettings, SplitSettings, TrainingSettings
 from movideo.clips.augment import Augmentation, HorizontalFlip, RandomZoom
 from movideo.clips.batch import ClipBatch, to_clip_batch
 from movideo.clips.clip import read_clip, read_clip_pixels
@@ -34,7 +35,7 @@ def names(data, epoch=0):
 
 
 def test_batches_do_not_depend_on_the_workers(make):
-    options = {"augmentations": [HorizontalFlip(), RandomZoom()]}
+    options = {"training": TrainingSettings(augmentations=[HorizontalFlip(), RandomZoom()])}
     alone, helped = batches(make(**options)), batches(make(num_workers=2, **options))
     assert len(alone) == len(helped) == 3
     for one, other in zip(alone, helped, strict=True):
@@ -137,9 +138,9 @@ def test_labels_of_other_grids_are_not_mixed(tmp_path):
 
 
 def test_without_labels(make, folder):
-    data = make(videos=str(folder), with_labels=False)
+    data = make(videos=str(folder), labels=LabelSettings(enabled=False))
     assert set(batches(data)[0]) == {"video", "fps", "key_index", "name"}
-    with pytest.raises(UserError, match="with_labels"):
+    with pytest.raises(UserError, match=r"data\.labels\.enabled"):
         data.label_statistics(MotionSpace((8, 8)))
 
 
@@ -172,8 +173,12 @@ def test_only_training_clips_are_read_with_quick_colours(tmp_path, make):
     for video in range(4):
         frames = [picture(3 * video + number, 32, 32) for number in range(3)]
         write_frames(tmp_path / f"{video}.mp4", frames, range(3), Fraction(1, 10))
-    fractions = {"val_fraction": 0.25, "test_fraction": 0.25}
-    data = make(videos=str(tmp_path), with_labels=False, exact_colours=False, **fractions)
+    data = make(
+        videos=str(tmp_path),
+        labels=LabelSettings(enabled=False),
+        training=TrainingSettings(exact_colours=False),
+        split=SplitSettings(0.25, 0.25),
+    )
     clips = {part: dataset.clips[0] for part, dataset in data._datasets.items()}
     for part, wanted in clips.items():
         video = data._datasets[part][0]["video"]
@@ -209,7 +214,7 @@ def test_augmentations_draw_by_place(monkeypatch):
 
 
 def test_only_training_clips_are_augmented(make):
-    plain, flipped = make(), make(augmentations=[HorizontalFlip(1)])
+    plain, flipped = make(), make(training=TrainingSettings(augmentations=[HorizontalFlip(1)]))
     for one, other in zip(batches(plain), batches(flipped), strict=True):
         assert one["name"] == other["name"]
         assert torch.equal(one["video"].flip(-1), other["video"])
@@ -220,7 +225,11 @@ def test_only_training_clips_are_augmented(make):
 
 def test_weights_mix_the_training_clips(make, folder):
     first, second = (str(folder / f"scene_00000{number}.mp4") for number in range(2))
-    options = {"num_frames": 1, "with_labels": False, "val_fraction": 0, "test_fraction": 0}
+    options = {
+        "num_frames": 1,
+        "labels": LabelSettings(enabled=False),
+        "split": SplitSettings(0, 0),
+    }
     data = make(videos={first: 9, second: 3}, weights={first: 1, second: 5}, **options)
     sources = [name[: len("scene_000000")] for name in names(data)]
     assert [sources.count(f"scene_00000{number}") for number in range(2)] == [2, 10]
@@ -255,7 +264,7 @@ def test_other_processes_do_not_wait_for_labels(make, unprepared, folder, monkey
     """Rank 0 leaves them unmade; then every rank comes to the same end by itself."""
     make(videos=str(folder))  # on another grid
     monkeypatch.setattr("datamodules.video_clips._world_size", lambda: 2)
-    options = {"videos": str(folder), "label_grid": (4, 4)}
+    options = {"videos": str(folder), "labels": LabelSettings(grid=(4, 4))}
     first, second = unprepared(**options), unprepared(**options)
     first.prepare_data()
     assert not first.label_dir.exists()
@@ -278,10 +287,16 @@ def test_other_processes_do_not_wait_for_labels(make, unprepared, folder, monkey
         {"key_index": 17},
         {"fps_range": (5.0, 4.0)},
         {"clips_per_video": 0},
-        {"val_fraction": 1.5},
         {"size": (0, 64)},
     ],
 )
 def test_numbers_out_of_range(wrong):
     with pytest.raises(UserError, match=rf"^data\.{next(iter(wrong))}: .* out of range"):
         VideoClipDataModule(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"val": 1.5}, {"test": -0.1}])
+def test_shares_out_of_range(wrong):
+    ((name, value),) = wrong.items()
+    with pytest.raises(UserError, match=rf"^data\.split\.{name}: {value} is out of range; give 0"):
+        SplitSettings(**wrong)

@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from datamodules import VideoClipDataModule
+from datamodules.settings import SplitSettings, TrainingSettings
 from movideo.clips.augment import HorizontalFlip
 from tests.datamodules.test_loader import Journal
 
@@ -24,8 +25,9 @@ def main(processes: int, batch_size: int, videos: str, out: Path, checkpoint: st
     torch.set_num_threads(1)
     data = VideoClipDataModule(
         videos=videos, data_dir=str(out.parent), num_frames=3, size=(32, 32), clips_per_video=1,
-        batch_size=batch_size, num_workers=1, augmentations=[HorizontalFlip()],
-        val_fraction=0, test_fraction=0,
+        batch_size=batch_size, num_workers=1,
+        training=TrainingSettings(augmentations=[HorizontalFlip()]),
+        split=SplitSettings(0, 0),
     )  # fmt: skip
     saving = ModelCheckpoint(out.parent, out.stem + "-{step}", every_n_train_steps=1, save_top_k=-1)
     trainer = L.Trainer(

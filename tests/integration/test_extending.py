@@ -33,9 +33,11 @@ DATA = {
         "num_frames": 5,
         "size": [32, 32],
         "batch_size": 2,
-        "depth_estimator": {
-            "class_path": f"{MINE}.estimator.BrightnessDepth",
-            "init_args": {"gamma": 2.0},
+        "labels": {
+            "depth_estimator": {
+                "class_path": f"{MINE}.estimator.BrightnessDepth",
+                "init_args": {"gamma": 2.0},
+            }
         },
     },
 }

@@ -18,7 +18,7 @@ COMMAND = (
     sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2",
     "-m", "movideo", "fit", "--config=cluster/ddp.yaml", "--config=stage2.yaml",
     "--data.videos=scenes", "--data.num_frames=5", "--data.batch_size=1",
-    "--data.val_fraction=0", "--data.test_fraction=0", "--model.motion_grid=[16,16]",
+    "--data.split.val=0", "--data.split.test=0", "--model.motion_grid=[16,16]",
     "--trainer.accelerator=cpu", "--trainer.devices=2", "--trainer.precision=32-true",
     "--trainer.limit_val_batches=0", "--trainer.log_every_n_steps=1",
     "--trainer.logger.init_args.flush_secs=1", "--trainer.enable_model_summary=false",

@@ -19,7 +19,7 @@ from tests.stages.parts import AUTOENCODER
 from tests.video.files import write_numbered
 
 SIZE, FRAMES, KEY = (32, 48), 4, 1
-OPTIONS = (f"--data.num_frames={FRAMES}", "--data.size=[32,48]", "--data.val_fraction=0")
+OPTIONS = (f"--data.num_frames={FRAMES}", "--data.size=[32,48]", "--data.split.val=0")
 ENCODERS = (
     "--data.encoders=movideo.shards.encodings.Encoders",
     "--data.encoders.autoencoder=movideo.models.VideoAutoencoder",

@@ -32,8 +32,8 @@ STEPS = 80
 DATA = (
     "--data.videos=scenes",
     "--data.num_frames=5",
-    "--data.val_fraction=0",
-    "--data.test_fraction=0",
+    "--data.split.val=0",
+    "--data.split.test=0",
 )
 # Stage 2 from random weights over the embedded autoencoder and image encoder.
 FIT = (
@@ -57,7 +57,7 @@ HERE = {
     "mem": "1G",
 }
 CHAIN = """\
-data: {videos: scenes, num_frames: 5, test_fraction: 0.3, val_fraction: 0, batch_size: 1}
+data: {videos: scenes, num_frames: 5, split: {test: 0.3, val: 0}, batch_size: 1}
 trainer:
   accelerator: cpu
   precision: 32-true

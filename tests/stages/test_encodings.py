@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from datamodules import VideoClipDataModule
+from datamodules.settings import SplitSettings
 from movideo.hub.model_folder import ModelFolder, starting_point
 from movideo.models import ImageEncoder, VideoAutoencoder
 from movideo.scenes.files import SceneSettings
@@ -41,7 +42,7 @@ def stage_of(kind):
 def first_loss(kind, folder, encoders=None):
     data = VideoClipDataModule(
         data_dir=str(folder), scenes=SCENES, test_scenes=TESTED, num_frames=5, num_workers=0,
-        batch_size=3, val_fraction=0, encoders=encoders,
+        batch_size=3, split=SplitSettings(val=0), encoders=encoders,
     )  # fmt: skip
     losses = TrainingLosses()
     trainer(folder, 1, callbacks=[losses]).fit(stage_of(kind), data)
