@@ -33,18 +33,21 @@ class MetricRows(nn.Module):
 
     Args:
         metrics: the stage's; their networks are frozen, and shared by the copies.
+
+    Attributes:
+        listed: the same.
     """
 
     def __init__(self, metrics: Sequence[VideoMetric]) -> None:
         super().__init__()
         self.metrics = nn.ModuleList(metrics)
-        self._metrics = list(metrics)  # the same, with their types
+        self.listed = list(metrics)  # the same, with their types
         self._rows: dict[str, dict[str, VideoMetric]] = {}
 
     def update(self, rows: Mapping[str, MeasuredClips]) -> None:
         """Takes in a batch of clips as each row has them."""
         for row, clips in rows.items():
-            for metric in self._metrics:
+            for metric in self.listed:
                 about_clips = metric.higher_is_better is None
                 compares = "truth" in metric.needs
                 if metric.fits(clips) and not (

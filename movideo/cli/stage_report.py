@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from movideo.evaluation.provenance import Run, Software
 from movideo.evaluation.report import Measured, MetricInfo, Report, ReportRow, Settings
-from movideo.metrics.base import Description
+from movideo.metrics.base import Description, VideoMetric
 from movideo.storage.digest import content_hash
 
 
@@ -16,6 +16,7 @@ def stage_report(
     checkpoint: str | None,
     data: Description,
     metrics: Mapping[str, float],
+    measured_by: Iterable[VideoMetric],
     seed: int,
     run: Run,
 ) -> Report:
@@ -25,7 +26,8 @@ def stage_report(
         stage: the LightningModule's class name.
         checkpoint: what was tested, if it came from one.
         data: protocol of the clips.
-        metrics: as they are logged, `test/FIGURE` or `test/ROW/FIGURE`.
+        metrics: as they are logged, `test/KEY`, `test/KEY_ROW` or `test/ROW/KEY`.
+        measured_by: the stage's metrics, which say unit, direction and protocol.
         seed: of the run.
         run: time and place.
     """
@@ -41,10 +43,18 @@ def stage_report(
         table=None,
         data=data,
         seed=seed,
-        metrics={n: MetricInfo("", None, False, {}) for cells in rows.values() for n in cells},
+        metrics={name: _info(name, measured_by) for cells in rows.values() for name in cells},
         rows={title: ReportRow(settings, cells) for title, cells in rows.items()},
         not_computed={},
         pictures=None,
         software=Software.here(),
         run=run,
     )
+
+
+def _info(name: str, metrics: Iterable[VideoMetric]) -> MetricInfo:
+    """What the metric says of itself whose key a logged name begins with, the longest such."""
+    found = [m for m in metrics if name == m.key or name.startswith(f"{m.key}_")]
+    if not found:  # what a stage logs besides
+        return MetricInfo("", None, False, {})
+    return MetricInfo.of(max(found, key=lambda metric: len(metric.key)))

@@ -175,6 +175,7 @@ class MovideoCLI(LightningCLI):
                 self.config["test"].get("ckpt_path"),
                 self.datamodule.protocol(),
                 metrics,
+                getattr(getattr(self.model, "metrics", None), "listed", ()),
                 self.config["test"]["seed_everything"],
                 Run.ending_now(
                     self.model.device, monotonic() - self._started, self.trainer.world_size

@@ -5,6 +5,8 @@ import math
 import pytest
 import torch
 
+from movideo.cli.stage_report import stage_report
+from movideo.evaluation.provenance import Run
 from movideo.metrics import PSNR, RandomFeatureDistance, VideoMetric
 from movideo.metrics.psnr import MAX_PSNR
 from movideo.motion.space import Motion
@@ -113,3 +115,21 @@ def test_a_metric_of_ones_own_is_measured_on_every_row():
             "test/mean_grey_truth": truth,
         }
     )
+
+
+def test_the_report_of_a_test_says_what_its_metrics_say():
+    logged = {"test/psnr_repeat": 1.0, "test/psnr_occluded_repeat": 2.0, "test/scale_error": 3.0}
+    data, run = {"samples": 2}, Run("host", "cpu", 1, "2026", 1.0)
+    report = stage_report("Stage", None, data, logged, generation_metrics(), 0, run)
+    infos = {name: (info.unit, info.better) for name, info in report.metrics.items()}
+    assert infos == {
+        "psnr_repeat": ("dB", "higher"),
+        "psnr_occluded_repeat": ("dB", "higher"),
+        "scale_error": ("", None),
+    }
+    frames = [report.metrics[name].protocol.get("frames") for name in infos]
+    assert frames == [
+        "all but the key frame",
+        "where the key frame does not show what is there",
+        None,
+    ]
