@@ -26,7 +26,7 @@ from movideo.video.decoding.container import (
     VideoFile,
     open_video,
 )
-from movideo.video.decoding.pixels import RgbConverter, empty_pixels, fit, to_float
+from movideo.video.decoding.pixels import RgbConverter, fit, to_float
 from movideo.video.decoding.probe import VideoInfo, probe
 from movideo.video.decoding.random_access import TimedFrames, frames_around
 
@@ -120,7 +120,7 @@ def _collect(
     for place, (time, frame) in zip(places, _decoded_ahead(shown), strict=True):
         if converter is None:
             converter = RgbConverter(frame, size, exact_colours)
-            pixels = empty_pixels(len(places), 3, *converter.size)
+            pixels = torch.empty(len(places), 3, *converter.size, dtype=torch.uint8)
         if time in drawn:
             pixels[place] = pixels[drawn[time]]
         else:

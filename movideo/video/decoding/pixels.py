@@ -1,12 +1,8 @@
 """Between stored pixels and tensors: colour matrices, rotation, resizing, bytes and floats."""
 
-import mmap
-from contextlib import suppress
-from math import prod
 from typing import Any, TypeVar
 
 import numpy as np
-import torch
 import torchvision.transforms.v2.functional as F
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
@@ -16,8 +12,6 @@ from torch import Tensor
 
 _Pixels = TypeVar("_Pixels", Tensor, NDArray[np.uint8])
 
-_LARGE_PAGE = 2**21  # bytes
-_NEVER_KEPT = 2**25  # bytes: the C library returns such blocks to the system when they are freed
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _EXACT_RGB = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _QUICK_RGB = Interpolation.BILINEAR  # libswscale's own choice where the size stays
@@ -144,23 +138,6 @@ def _center_crop(image: _Pixels, size: tuple[int, int]) -> _Pixels:
     height, width = size
     top, left = (round((h - w) / 2) for h, w in zip(image.shape[-2:], size, strict=True))
     return image[..., top : top + height, left : left + width]
-
-
-def empty_pixels(*shape: int) -> Tensor:
-    """Bytes to be filled; a block that is new memory each time has large pages where there are any.
-
-    Linux clears memory page by page as it is first touched: in pages of 4 KiB that takes nearly as
-    long for a frame as to convert its colours, in pages of 2 MiB a fraction of it.
-    """
-    count = prod(shape)
-    if count < _NEVER_KEPT or not hasattr(mmap, "MADV_HUGEPAGE"):
-        return torch.empty(shape, dtype=torch.uint8)
-    pages = -(-count // _LARGE_PAGE) + 1  # one more, since the first one begins anywhere
-    memory = mmap.mmap(-1, pages * _LARGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    with suppress(OSError):  # a kernel built without them
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    block = torch.frombuffer(memory, dtype=torch.uint8)
-    return block[-block.data_ptr() % _LARGE_PAGE :][:count].view(shape)
 
 
 def to_float(image: Tensor) -> Tensor:
