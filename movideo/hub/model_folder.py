@@ -18,7 +18,7 @@ from movideo.hub.pretrained import (
     WEIGHTS_FOLDER,
     PretrainedModule,
     check_weight_folder,
-    quiet_diffusers,
+    from_pretrained_strictly,
     read_config,
 )
 from movideo.hub.weight_files import LOADING_ERRORS, first_line
@@ -219,19 +219,4 @@ def _class_path(entry: Any) -> str:
 def _load_model(kind: Any, folder: Path) -> Any:
     if not any(folder.glob("*.safetensors")):  # diffusers would fall back to a pickle
         raise ValueError("no .safetensors file in it, and nothing else is read")
-    with quiet_diffusers():
-        model, info = kind.from_pretrained(
-            folder,
-            use_safetensors=True,
-            low_cpu_mem_usage=False,  # the other way of loading needs accelerate
-            output_loading_info=True,
-        )
-    for tensor in (*model.parameters(), *model.buffers()):
-        # Out of the file's mapping, where it lies on any byte: the last digits of a matrix product
-        # depend on that, and a model shall give what the checkpoint gave it was exported from.
-        tensor.data = tensor.data.clone()
-    # diffusers would leave what is missing random, with a warning.
-    for trouble in ("missing", "unexpected"):
-        if info[f"{trouble}_keys"]:
-            raise ValueError(f"{trouble}: {', '.join(list(info[f'{trouble}_keys'])[:3])}")
-    return model
+    return from_pretrained_strictly(kind, str(folder))

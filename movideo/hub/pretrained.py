@@ -104,19 +104,7 @@ def load_diffusers(
             return _from_file(kind, Path(pretrained), config)
         if Path(pretrained).is_dir():
             check_weight_folder(Path(pretrained, subfolder or ""))
-        with quiet_diffusers():
-            model, info = kind.from_pretrained(
-                pretrained,
-                subfolder=subfolder,
-                revision=revision,
-                use_safetensors=True,
-                low_cpu_mem_usage=False,  # the other way needs accelerate
-                output_loading_info=True,
-            )
-        # Diffusers would leave what is missing random, and the rest out, with a warning.
-        for trouble in ("missing", "unexpected"):
-            if keys := sorted(info[f"{trouble}_keys"]):
-                raise ValueError(f"{keys[0]} is {trouble}")
+        model = from_pretrained_strictly(kind, pretrained, subfolder=subfolder, revision=revision)
     except (*LOADING_ERRORS, TypeError) as error:
         raise UserError(
             f"{where}: no {kind.__name__} could be loaded ({first_line(error)}); name a folder or "
@@ -127,6 +115,36 @@ def load_diffusers(
         with torch.device("meta"):
             wanted = kind.from_config(dict(config)).config
         check_architecture(where, dict(model.config), dict(wanted))
+    return model
+
+
+def from_pretrained_strictly(kind: Any, place: str, **options: Any) -> Any:
+    """A network of diffusers with all of its weights and no other, from safetensors alone.
+
+    Args:
+        kind: its class.
+        place: a folder or hub id.
+        options: of `from_pretrained`.
+
+    Raises:
+        ValueError: a weight is missing, or is not the network's.
+    """
+    with quiet_diffusers():
+        model, info = kind.from_pretrained(
+            place,
+            use_safetensors=True,
+            low_cpu_mem_usage=False,  # the other way needs accelerate
+            output_loading_info=True,
+            **options,
+        )
+    # Diffusers would leave what is missing random, and the rest out, with a warning.
+    for trouble in ("missing", "unexpected"):
+        if keys := sorted(info[f"{trouble}_keys"]):
+            raise ValueError(f"{keys[0]} is {trouble}")
+    for tensor in (*model.parameters(), *model.buffers()):
+        # Out of the file's mapping, where it lies on any byte: the last digits of a matrix product
+        # depend on that, and a model shall give what the checkpoint gave it was exported from.
+        tensor.data = tensor.data.clone()
     return model
 
 
