@@ -20,6 +20,23 @@ _UNKNOWN = re.compile(
 _KEY = re.compile(r'Parser key "(.*)":')
 _UNION = "Does not validate against any of the Union"
 _HINT = "; see the command's --help"
+# Options of earlier versions, by what they are called now beside them; CHANGELOG.md has all names.
+_RENAMED = {
+    "augmentations": "training.augmentations",
+    "buckets": "training.buckets",
+    "depth_estimator": "labels.depth_estimator",
+    "exact_colours": "training.exact_colours",
+    "figures": "metrics",
+    "flow_estimator": "labels.flow_estimator",
+    "label_grid": "labels.grid",
+    "perceptual_score": "metrics",
+    "pictures": "visualized_clips",
+    "rivals": "baselines",
+    "sheet": "visualization",
+    "test_fraction": "split.test",
+    "val_fraction": "split.val",
+    "with_labels": "labels.enabled",
+}
 
 
 class UserArgumentParser(ArgumentParser):
@@ -99,6 +116,11 @@ def explain(message: str, known: Iterable[str] = ()) -> str:
 def _unknown_option(key: str, known: Iterable[str]) -> str:
     """Names the nearest of the options beside it, where one is near."""
     parent, _, leaf = key.rpartition(".")
+    parts = key.split(".")
+    for index, part in enumerate(parts):
+        if part in _RENAMED:
+            now = ".".join([*parts[:index], _RENAMED[part]])
+            return f"{key}: no such option any more; did you mean {now}?"
     beside = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == parent}
     nearest = get_close_matches(leaf, beside, n=1)
     hint = f"; did you mean {beside[nearest[0]]}?" if nearest else _HINT

@@ -332,3 +332,18 @@ def leaves(values, name=""):
     for key, value in values.items():
         inner = f"{name}.{key}".lstrip(".")
         yield from leaves(value, inner) if isinstance(value, dict) else [(inner, value)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "now"),
+    [
+        (("fit", "--config=stage0.yaml", "--data.with_labels=false"), "data.labels.enabled"),
+        (("fit", "--config=stage0.yaml", "--data.val_fraction=0.1"), "data.split.val"),
+        (("fit", "--config=stage3.yaml", "--model.rivals={a: b.ckpt}"), "model.baselines"),
+        (("fit", "--config=stage1.yaml", "--model.pictures=1"), "model.visualized_clips"),
+        (("generate", "--image=a.png", "--sheet=b.png"), "visualization"),
+    ],
+)
+def test_an_option_of_an_earlier_version_says_its_name_of_today(movideo, arguments, now):
+    error = movideo(*arguments).error
+    assert error.endswith(f": no such option any more; did you mean {now}?")
