@@ -28,7 +28,7 @@ from movideo.video.decoding.container import (
 )
 from movideo.video.decoding.pixels import RgbConverter, fit, to_float
 from movideo.video.decoding.probe import VideoInfo, probe
-from movideo.video.decoding.random_access import TimedFrames, frames_around
+from movideo.video.decoding.random_access import OutOfOrderError, TimedFrames, frames_around
 
 __all__ = [
     "PICTURES",
@@ -97,9 +97,17 @@ def read_pixels(
     if not times or not all(0 <= time < float("inf") for time in times):
         raise VideoError(f"{path}: times {list(times)} asked for; give one or more, none below 0 s")
     order = sorted(range(len(times)), key=lambda index: times[index])
-    with open_video(path, Deadline(path, deadline)) as video:
-        shown = _on_display(video, [times[index] for index in order])
-        pixels, count = _collect(shown, order, size, exact_colours)
+    limit = Deadline(path, deadline)
+
+    def read(is_counted: bool | None) -> tuple[Tensor, int]:
+        with open_video(path, limit) as video:
+            shown = _on_display(video, [times[index] for index in order], is_counted)
+            return _collect(shown, order, size, exact_colours)
+
+    try:
+        pixels, count = read(is_counted=None)
+    except OutOfOrderError:
+        pixels, count = read(is_counted=True)
     if distinct and count < len(times):
         raise VideoError(
             f"{path}: {count} distinct frames where {len(times)} are needed; index it again"
@@ -137,13 +145,13 @@ def _decoded_ahead(shown: TimedFrames) -> TimedFrames:
             yield held.popleft()
 
 
-def _on_display(video: VideoFile, times: Sequence[float]) -> TimedFrames:
+def _on_display(video: VideoFile, times: Sequence[float], is_counted: bool | None) -> TimedFrames:
     """The frame on display at each of the ascending `times`, with the frame's own time."""
     pending = deque(times)
     shown: tuple[float, VideoFrame] | None = None
     damage: DamagedError | None = None
     try:
-        for time, frame in frames_around(video, times):
+        for time, frame in frames_around(video, times, is_counted):
             while shown and pending and time > pending[0] + TOLERANCE:
                 pending.popleft()
                 yield shown

@@ -21,9 +21,9 @@ from movideo.video.decoding.container import (
     DamagedError,
     Deadline,
     open_video,
-    stamp_of,
 )
 from movideo.video.decoding.probe import VideoInfo
+from movideo.video.decoding.random_access import frames_around
 
 LONGER_SIDE = 128  # pixels; a cut is as plain to see on a small picture
 THUMBNAIL = 32  # pixels a side; 1 KiB a frame, 200 MiB for a film of two hours
@@ -106,17 +106,15 @@ def _small_pictures(info: VideoInfo) -> Iterator[tuple[float, NDArray[np.uint8]]
 def _frames(info: VideoInfo) -> Iterator[tuple[float, VideoFrame]]:
     """Frames with their times, ascending: up to the last that `info` knows of, or to damage."""
     deadline = Deadline(info.path, DEADLINE + SECONDS_A_FRAME * len(info.times))
-    start, last = None, -1.0
+    decoded = 0
     try:
         with open_video(info.path, deadline) as video:
-            for frame in video.frames():
-                start = stamp_of(frame) if start is None else start
-                time = video.seconds(stamp_of(frame) - start)
-                if last < time <= info.duration:
+            for time, frame in frames_around(video, (0.0,), is_counted=info.counted):
+                if time <= info.duration:
                     yield time, frame
-                    last = time
+                    decoded += 1
     except DamagedError:
-        if last < 0:
+        if not decoded:
             raise
 
 

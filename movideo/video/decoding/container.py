@@ -12,6 +12,7 @@ from errno import EIO
 from fractions import Fraction
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -105,7 +106,10 @@ class VideoFile:
     def frames(
         self, is_unwanted: Callable[[Packet[VideoStream]], bool] | None = None
     ) -> Generator[VideoFrame]:
-        """Frames that have a time stamp, in the order shown, from where the file stands.
+        """Frames in the order that the decoder gives them, which is that of display.
+
+        They come from where the file stands, whatever their time stamps say, or whether they have
+        any; a packet that is flagged as corrupt counts if its frames are whole.
 
         Args:
             is_unwanted: tells packets that need not be decoded if no other frame refers to theirs.
@@ -115,49 +119,22 @@ class VideoFile:
                 the decoder still holds is lost: a frame that belongs before it may be missing.
             VideoError: the deadline has passed.
         """
-        if self.may_be_packed:
-            return _stamped_in_order(self._decoded())
-        return self._decoded(is_unwanted)
-
-    @property
-    def may_be_packed(self) -> bool:
-        """Whether packets may hold two frames, as those of XviD and DivX with B-frames do."""
-        is_avi = self.container.format.name == "avi"
-        return is_avi and self.stream.codec_context.name == "mpeg4"
-
-    def _decoded(
-        self, is_unwanted: Callable[[Packet[VideoStream]], bool] | None = None
-    ) -> Generator[VideoFrame]:
         try:
             for packet in self.container.demux(self.stream):
                 self.deadline.check()
+                if repeats_last_frame(packet):
+                    continue
                 skips = is_unwanted is not None and is_unwanted(packet)
                 self.stream.codec_context.skip_frame = "NONREF" if skips else "DEFAULT"
-                yield from _intact_frames(packet)
+                yield from _whole_frames(packet)
         except av.FFmpegError as error:
             self.deadline.check()  # a read cut off at the deadline is an error like any other
             raise DamagedError(f"{self.path}: damaged ({_what(error)}); fetch it again") from error
 
 
-def _stamped_in_order(frames: Iterator[VideoFrame]) -> Generator[VideoFrame]:
-    """Frames in the order shown, with ascending time stamps.
-
-    Where packets hold a P- and a B-frame and the next one is a filler, the P-frame shown after
-    the B-frame has the earlier packet's time, and the B-frame the filler's: the two are exchanged.
-    """
-    held: VideoFrame | None = None
-    try:
-        for frame in frames:
-            if held is not None:
-                held.pts, frame.pts = sorted((stamp_of(held), stamp_of(frame)))
-                yield held
-            held = frame
-    except DamagedError:
-        if held is not None:
-            yield held
-        raise
-    if held is not None:
-        yield held
+def repeats_last_frame(packet: Packet[Any]) -> bool:
+    """Whether a packet is empty, as AVI has them where nothing moved; a decoder would end there."""
+    return packet.size == 0 and packet.dts is not None
 
 
 @contextmanager
@@ -191,24 +168,23 @@ def first_frame(video: VideoFile, frames: Iterator[VideoFrame] | None = None) ->
     """
     frame = next(frames or video.frames(), None)
     if frame is None:
-        raise VideoError(f"{video.path}: no frame can be decoded; remove it or fetch it again")
+        raise no_frame(video)
     return frame
 
 
-def _intact_frames(packet: Packet[VideoStream]) -> Iterator[VideoFrame]:
-    """Frames with a time stamp that leave the decoder as a packet enters it."""
-    frames = [] if packet.is_corrupt else packet.decode()
+def no_frame(video: VideoFile) -> VideoError:
+    """The error of a file that gives no frame."""
+    return VideoError(f"{video.path}: no frame can be decoded; remove it or fetch it again")
+
+
+def _whole_frames(packet: Packet[VideoStream]) -> Iterator[VideoFrame]:
+    """Frames that leave the decoder as a packet enters it."""
+    frames = packet.decode()
     for frame in frames:
-        if not frame.is_corrupt and frame.pts is not None:
+        if not frame.is_corrupt:
             yield frame
-    if packet.is_corrupt or any(frame.is_corrupt for frame in frames):
+    if any(frame.is_corrupt for frame in frames):
         raise av.InvalidDataError(EIO, "a frame is incomplete")
-
-
-def stamp_of(frame: VideoFrame) -> int:
-    """Time stamp of a frame that `VideoFile.frames` gave."""
-    assert frame.pts is not None
-    return frame.pts
 
 
 def _check_file(path: Path) -> None:

@@ -17,8 +17,8 @@ from movideo.video.decoding.container import (
     VideoFile,
     first_frame,
     open_video,
-    stamp_of,
 )
+from movideo.video.decoding.timeline import count_frames, counted_frames
 
 _BACK_OFF = (0.0, 1.0, 10.0)
 """Seconds to seek further back: a key frame decoded before the time may be shown after it."""
@@ -32,7 +32,13 @@ TimedFrames = Iterator[tuple[float, VideoFrame]]
 """Frames in the order shown, each with its seconds since the file's first frame."""
 
 
-def frames_around(video: VideoFile, times: Sequence[float]) -> TimedFrames:
+class OutOfOrderError(Exception):
+    """Frames do not come in the order of their time stamps, or have none."""
+
+
+def frames_around(
+    video: VideoFile, times: Sequence[float], is_counted: bool | None = None
+) -> TimedFrames:
     """Frames of a file just opened, from one at or before the first of `times` to the end.
 
     Frames that are on display at none of the times may be left out.
@@ -40,15 +46,23 @@ def frames_around(video: VideoFile, times: Sequence[float]) -> TimedFrames:
     Args:
         video: the file.
         times: seconds since the first frame, ascending.
+        is_counted: whether frames are told by their place and not by their stamps, from the file's
+            first on (see `timeline`); None finds out.
 
     Raises:
         DamagedError: the file is damaged; raised after the frames shown before the damage.
+        OutOfOrderError: frames have to be counted, as comes out only now.
         VideoError: the file has no frame, or the deadline has passed.
     """
+    timeline = counted_frames(video) if is_counted is None else None
+    if is_counted or timeline is not None:
+        timeline = timeline or count_frames(video)
+        yield from zip(timeline.times, video.frames(), strict=False)
+        return
     passed = _Passed(video, times)
     frames = video.frames(passed)
     first = first_frame(video, frames)
-    passed.start = start = stamp_of(first)
+    passed.start = start = _stamp_of(first)
     if not _may_skip_ahead(video, start, times[0]):
         yield from _timed(video, chain([first], frames), start)
         return
@@ -91,8 +105,6 @@ def _may_skip_ahead(video: VideoFile, start: int, time: float) -> bool:
     """Whether a key frame may lie between the first frame and `time`."""
     if time <= TOLERANCE or video.container.format.name in _UNSEARCHABLE:
         return False
-    if video.may_be_packed:  # after a seek the first frame's time could not be told
-        return False
     index = video.stream.index_entries
     is_complete = 0 < video.stream.frames <= len(index)
     return not is_complete or index.search_timestamp(_stamp_at(video, start, time)) > 0
@@ -117,4 +129,16 @@ def _stamp_at(video: VideoFile, start: int, time: float) -> int:
 
 
 def _timed(video: VideoFile, frames: Iterator[VideoFrame], start: int) -> TimedFrames:
-    return ((video.seconds(stamp_of(frame) - start), frame) for frame in frames)
+    last = None
+    for frame in frames:
+        stamp = _stamp_of(frame)
+        if last is not None and stamp <= last:
+            raise OutOfOrderError
+        yield video.seconds(stamp - start), frame
+        last = stamp
+
+
+def _stamp_of(frame: VideoFrame) -> int:
+    if frame.pts is None:
+        raise OutOfOrderError
+    return frame.pts
