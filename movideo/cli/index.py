@@ -50,5 +50,6 @@ def index(
 def _summary(out: str, counts: IndexCounts) -> str:
     kinds = "; ".join(f"{count} {kind}" for kind, count in counts.left_out.most_common())
     left_out = f"; left out: {kinds}" if kinds else ""
+    combed = f"; {counts.interlaced} interlaced, see docs/data.md" * bool(counts.interlaced)
     hint = "; with --data.allow_outside true: its videos are elsewhere" * bool(counts.outside)
-    return f"{counts.clips} clips of {counts.videos} videos in {out}{left_out}{hint}"
+    return f"{counts.clips} clips of {counts.videos} videos in {out}{left_out}{combed}{hint}"

@@ -15,7 +15,7 @@ from movideo.clips.lists.clip_list import is_clip_list, read_clip_list
 from movideo.clips.sources import find_videos
 from movideo.errors import VideoError
 from movideo.storage.digest import content_hash
-from movideo.video.read import probe
+from movideo.video.read import VideoInfo, probe
 
 _logger = logging.getLogger(__name__)
 
@@ -27,10 +27,12 @@ class ClipIndex:
     Attributes:
         clips: those of lists, in their order, then those of the videos in theirs.
         skipped: reason by path.
+        interlaced: videos whose frames consist of two fields.
     """
 
     clips: list[Clip]
     skipped: dict[str, str]
+    interlaced: int = 0
 
 
 def index_clips(
@@ -84,7 +86,9 @@ def _draw_all(paths: Sequence[Path], settings: ClipSettings, index: ClipIndex) -
     seen = {clip.content_hash: Path(clip.video) for clip in index.clips}
     for path in tqdm(paths, desc="reading videos", unit="video", delay=2):
         try:
-            index.clips += _clips(path, seen, settings)
+            info, clips = _clips(path, seen, settings)
+            index.clips += clips
+            index.interlaced += info.interlaced
         except VideoError as error:
             index.skipped[str(path)] = str(error).removeprefix(f"{path}: ")
     if not index.clips:
@@ -94,16 +98,25 @@ def _draw_all(paths: Sequence[Path], settings: ClipSettings, index: ClipIndex) -
     _report(index, len(paths))
 
 
-def _clips(path: Path, seen: dict[str, Path], settings: ClipSettings) -> list[Clip]:
+def _clips(
+    path: Path, seen: dict[str, Path], settings: ClipSettings
+) -> tuple[VideoInfo, list[Clip]]:
     identity = content_hash(path)
     if identity in seen:
         raise VideoError(f"{path}: same content as {seen[identity]}")
-    clips = draw_clips(probe(path), identity, settings)
+    info = probe(path)
+    clips = draw_clips(info, identity, settings)
     seen[identity] = path
-    return clips
+    return info, clips
 
 
 def _report(index: ClipIndex, total: int) -> None:
     if index.skipped:
         lines = "".join(f"\n  {path}: {reason}" for path, reason in index.skipped.items())
         _logger.warning("skipped %d of %d videos:%s", len(index.skipped), total, lines)
+    if index.interlaced:
+        _logger.warning(
+            "%d of %d videos are interlaced: what moves is combed; deinterlace them first, "
+            "with ffmpeg -vf bwdif",
+            index.interlaced, total,
+        )  # fmt: skip

@@ -8,13 +8,16 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from av.video.frame import VideoFrame
-from PIL import Image, ImageOps
+from numpy.typing import NDArray
+from PIL import Image, ImageCms, ImageOps
 from torch import Tensor
 
 from movideo.errors import VideoError
@@ -26,7 +29,7 @@ from movideo.video.decoding.container import (
     VideoFile,
     open_video,
 )
-from movideo.video.decoding.pixels import RgbConverter, fit, to_float
+from movideo.video.decoding.pixels import RgbConverter, fit, on_white, to_float
 from movideo.video.decoding.probe import VideoInfo, probe
 from movideo.video.decoding.random_access import OutOfOrderError, TimedFrames, frames_around
 
@@ -102,7 +105,7 @@ def read_pixels(
     def read(is_counted: bool | None) -> tuple[Tensor, int]:
         with open_video(path, limit) as video:
             shown = _on_display(video, [times[index] for index in order], is_counted)
-            return _collect(shown, order, size, exact_colours)
+            return _collect(shown, order, size, video.pixel_aspect, exact_colours)
 
     try:
         pixels, count = read(is_counted=None)
@@ -119,6 +122,7 @@ def _collect(
     shown: TimedFrames,
     places: Sequence[int],
     size: tuple[int, int] | None,
+    pixel_aspect: float,
     exact_colours: bool,
 ) -> tuple[Tensor, int]:
     """`(F, 3, H, W)` RGB bytes with each frame at its place, and how many of them differ."""
@@ -127,7 +131,7 @@ def _collect(
     drawn: dict[float, int] = {}
     for place, (time, frame) in zip(places, _decoded_ahead(shown), strict=True):
         if converter is None:
-            converter = RgbConverter(frame, size, exact_colours)
+            converter = RgbConverter(frame, size, pixel_aspect, exact_colours)
             pixels = torch.empty(len(places), 3, *converter.size, dtype=torch.uint8)
         if time in drawn:
             pixels[place] = pixels[drawn[time]]
@@ -196,22 +200,65 @@ def read_image(path: str | Path, size: tuple[int, int] | None = None) -> Tensor:
 def read_image_pixels(path: str | Path, size: tuple[int, int] | None = None) -> Tensor:
     """Reads a still picture upright (by its EXIF tag), resized and cropped as by `read_frames`.
 
-    PNG, JPEG, WebP, TIFF, BMP and GIF are read, whatever the file's suffix.
+    PNG, JPEG, WebP, TIFF, BMP and GIF are read, whatever the file's suffix. Transparent parts stand
+    on white, a colour profile is converted to sRGB, and greys of 16 bits or of floating point
+    numbers (0 black, 1 white) keep their brightness.
 
     Returns:
         `(3, H, W)` RGB bytes.
 
     Raises:
-        VideoError: the file is missing, is no picture of these kinds, or has more than 2^27 pixels.
+        VideoError: the file is missing, is no picture of these kinds, has more than 2^27 pixels, or
+            greys beyond white.
     """
     path = Path(path)
     if not path.is_file():
         raise VideoError(f"{path}: no such file; check the path")
     try:
         with _opened(path) as image:
-            upright = ImageOps.exif_transpose(image).convert("RGB")
+            pixels = _rgb_bytes(ImageOps.exif_transpose(image))
     except Image.DecompressionBombError as error:
         raise VideoError(f"{path}: over {LARGEST:,} pixels; give a smaller picture") from error
+    except _RangeError as error:
+        raise VideoError(f"{path}: {error}") from error
     except (OSError, SyntaxError, ValueError) as error:
         raise VideoError(f"{path}: not an image, or damaged; give a PNG or JPEG file") from error
-    return fit(torch.from_numpy(np.array(upright)).permute(2, 0, 1), size)
+    return fit(torch.from_numpy(pixels).permute(2, 0, 1), size)
+
+
+class _RangeError(Exception):
+    """Numbers of a picture that do not say what is white."""
+
+
+def _rgb_bytes(image: Image.Image) -> NDArray[np.uint8]:
+    """`(H, W, 3)` as the picture is to be shown: 8 bits, on white, in the colours of sRGB."""
+    if image.mode.startswith(("I", "F")):
+        return np.repeat(_grey_bytes(np.asarray(image))[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        rgba = np.asarray(image.convert("RGBA"))
+        return on_white(rgba[..., :3], rgba[..., 3:])
+    return np.array(_in_srgb(image).convert("RGB"))
+
+
+def _grey_bytes(grey: NDArray[Any]) -> NDArray[np.uint8]:
+    """Greys of 16 bits, or floating point numbers from 0 to 1, as bytes."""
+    white = 1.0 if grey.dtype.kind == "f" else 65535.0
+    low, high = float(grey.min()), float(grey.max())
+    if not 0 <= low <= high <= white:
+        raise _RangeError(f"greys from {low:g} to {high:g}; scale them to 0 to {white:g}")
+    return np.rint(grey * (255.0 / white)).astype(np.uint8)
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """A picture of another colour profile, as telephones and scanners embed, in sRGB."""
+    profile = image.info.get("icc_profile")
+    if not profile or image.mode not in ("RGB", "CMYK", "LAB"):
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        converted = ImageCms.profileToProfile(
+            image, source, ImageCms.createProfile("sRGB"), outputMode="RGB"
+        )
+    except (ImageCms.PyCMSError, OSError):  # a damaged profile, or one of another kind of picture
+        return image
+    return converted or image

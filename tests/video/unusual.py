@@ -99,7 +99,7 @@ UNUSUAL = [
     Unusual("mpeg2.ts", "mpeg2video", options={"bf": "2"}),
     Unusual("mpeg2-422.mkv", "mpeg2video", "yuv422p"),
     Unusual("mpeg4.avi", "mpeg4"),
-    Unusual("h263.3gp", "h263", size=(144, 176), scaling=_MIDDLE),
+    Unusual("h263.3gp", "h263", size=(144, 176), scaling=f"192:144:{_MIDDLE}"),
     Unusual("sorenson.flv", "flv", scaling=_MIDDLE),
     Unusual("wmv2.wmv", "wmv2", scaling=_MIDDLE),
     Unusual("prores.mov", "prores_ks", "yuv422p10le", scaling=_MIDDLE),

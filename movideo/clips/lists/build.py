@@ -39,12 +39,14 @@ class IndexCounts:
         clips: rows to use.
         left_out: number of other rows by the kind of their reason.
         outside: rows to use whose video is not below the list's folder.
+        interlaced: rows to use of interlaced videos.
     """
 
     videos: int = 0
     clips: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     outside: int = 0
+    interlaced: int = 0
 
 
 def build_index(
@@ -159,6 +161,7 @@ def _counted(rows: Iterator[ListRow], counts: IndexCounts) -> Iterator[ListRow]:
         if row.reason is None:
             counts.clips += 1
             counts.outside += os.path.isabs(row.video)
+            counts.interlaced += row.interlaced or False
         else:
             counts.left_out[short_reason(row.reason)] += 1
         yield row

@@ -54,6 +54,7 @@ class ListRow:
         video_height: pixels, as shown.
         video_width: pixels, as shown.
         rotation: degrees counter-clockwise by which stored frames are turned to be shown.
+        interlaced: whether frames consist of two fields, taken one after the other.
         codec: name of the video codec, such as `h264`.
         cut_short: whether the file ends in mid-stream; all that is said here lies before that.
         shot_start: seconds since the video's first frame, of the first frame of the clip's shot.
@@ -80,6 +81,7 @@ class ListRow:
     video_height: int | None = None
     video_width: int | None = None
     rotation: int | None = None
+    interlaced: bool | None = None
     codec: str | None = None
     cut_short: bool | None = None
     shot_start: float | None = None

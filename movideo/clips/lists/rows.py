@@ -71,6 +71,7 @@ def _with_file(row: ListRow, info: VideoInfo) -> ListRow:
         video_height=info.height,
         video_width=info.width,
         rotation=info.rotation,
+        interlaced=info.interlaced,
         codec=info.codec,
         cut_short=info.cut,
     )

@@ -32,6 +32,9 @@ TOLERANCE = 1.001e-3
 LARGEST = 2**27
 """Pixels of the largest picture decoded, 16384 x 8192: a head may claim any, memory is finite."""
 
+_WIDEST_PIXEL = 4.0
+"""Anamorphic film has 2 at most; what says more is damaged."""
+
 _LARGEST = {"max_pixels": str(LARGEST)}
 
 _CONTAINERS = (
@@ -96,6 +99,12 @@ class VideoFile:
     def seconds(self, ticks: int) -> float:
         """Seconds that so many units of the stream's time stamps last."""
         return ticks * self.time_base.numerator / self.time_base.denominator
+
+    @property
+    def pixel_aspect(self) -> float:
+        """Width of a stored pixel over its height; 1 where what the file says makes no sense."""
+        ratio = float(self.stream.sample_aspect_ratio or 1)
+        return ratio if 1 / _WIDEST_PIXEL <= ratio <= _WIDEST_PIXEL else 1.0
 
     def packets(self) -> Iterator[Packet[Stream]]:
         """What is stored of all streams, in the order stored."""

@@ -1,9 +1,11 @@
 """Between stored pixels and tensors: colour matrices, rotation, resizing, bytes and floats."""
 
+from fractions import Fraction
 from typing import Any, TypeVar
 
 import numpy as np
 import torchvision.transforms.v2.functional as F
+from av.filter import Graph
 from av.video.frame import VideoFrame
 from av.video.plane import VideoPlane
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
@@ -16,6 +18,10 @@ _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _EXACT_RGB = Interpolation.BILINEAR | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 _QUICK_RGB = Interpolation.BILINEAR  # libswscale's own choice where the size stays
 _QUICK_WIDTHS = 16  # their multiples; of others it leaves the last columns as they were in memory
+_HIGH_RANGE = (16, 18)  # transfer characteristics PQ and HLG (ITU-T H.273)
+# Flags would have libswscale take its older way, with which high range comes out far too dark.
+_STANDARD_RANGE = "out_transfer=bt709:out_primaries=bt709:intent=relative_colorimetric"
+_ANY_CLOCK = Fraction(1, 1000)
 _TO_YUV = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INP
 
 
@@ -24,10 +30,14 @@ def rotation(frame: VideoFrame) -> int:
     return round(frame.rotation / 90) * 90 % 360
 
 
-def shown_size(frame: VideoFrame) -> tuple[int, int]:
-    """(height, width) of the frame as it is shown, upright."""
+def shown_size(frame: VideoFrame, pixel_aspect: float) -> tuple[int, int]:
+    """(height, width) of the frame as it is shown, upright and of square pixels."""
     swaps, _, _ = _orientation(frame)
-    return _turned((frame.height, frame.width), swaps)
+    return _turned(_square(frame, pixel_aspect), swaps)
+
+
+def _square(frame: VideoFrame, pixel_aspect: float) -> tuple[int, int]:
+    return frame.height, max(1, round(frame.width * pixel_aspect))
 
 
 def _turned(size: tuple[int, int], swaps: bool) -> tuple[int, int]:
@@ -55,41 +65,82 @@ class RgbConverter:
         first: tells how the file's frames are turned. The others are not asked: PyAV keeps a frame
             that was, until Python next looks for cycles of references.
         size: (height, width) to which frames are brought as by `fit`; None takes the first one's.
+        pixel_aspect: width of a stored pixel over its height.
         exact_colours: False repeats halved samples of colour where the size stays, and rounds down.
     """
 
     def __init__(
-        self, first: VideoFrame, size: tuple[int, int] | None, exact_colours: bool = True
+        self,
+        first: VideoFrame,
+        size: tuple[int, int] | None,
+        pixel_aspect: float = 1.0,
+        exact_colours: bool = True,
     ) -> None:
         self._swaps, *self._backwards = _orientation(first)
-        self.size = size or _turned((first.height, first.width), self._swaps)
+        self.size = size or shown_size(first, pixel_aspect)
+        self._pixel_aspect = pixel_aspect
         self._exact_colours = exact_colours
         self._reformatter = VideoReformatter()
+        self._to_standard_range: Graph | None = None
 
     def write(self, frame: VideoFrame, out: NDArray[np.uint8]) -> None:
         """Fills `out`, `(3, H, W)` RGB bytes, by the matrix and range that the frame names.
 
         Colour and size change in one step: libswscale computes with 15 bits in between, and scales
-        the halved colour planes from the size they are stored in.
+        the halved colour planes from the size they are stored in. Where a frame is transparent, it
+        stands on white; high dynamic range is clipped at the white of the standard range.
         """
-        shown = _turned((frame.height, frame.width), self._swaps)
+        shown = _turned(_square(frame, self._pixel_aspect), self._swaps)
         height, width = _turned(_covering(shown, self.size), self._swaps)
         is_scaled = (height, width) != (frame.height, frame.width)
         exact = self._exact_colours or is_scaled or width % _QUICK_WIDTHS > 0
+        if frame.color_trc in _HIGH_RANGE:
+            frame = self._in_standard_range(frame, height, width)
+        has_alpha = _has_alpha(frame)
         planar = self._reformatter.reformat(
             frame,
             width,
             height,
-            format="gbrp",  # libswscale has vector code for planes, none for interleaved RGB
+            # libswscale has vector code for planes, none for interleaved RGB
+            format="gbrap" if has_alpha else "gbrp",
             src_colorspace=_matrix(frame),
             interpolation=_EXACT_RGB if exact else _QUICK_RGB,
             threads=1,
         )
         flip = tuple(slice(None, None, -1 if axis else 1) for axis in reversed(self._backwards))
-        green, blue, red = map(_bytes, planar.planes)
+        green, blue, red, *alpha = map(_bytes, planar.planes)
         for channel, plane in zip(out, (red, green, blue), strict=True):
-            upright = (plane.T if self._swaps else plane)[flip]
+            shade = on_white(plane, alpha[0]) if has_alpha else plane
+            upright = (shade.T if self._swaps else shade)[flip]
             np.copyto(channel, _center_crop(upright, self.size))
+
+    def _in_standard_range(self, frame: VideoFrame, height: int, width: int) -> VideoFrame:
+        """BT.709, as most video is in: libswscale converts to it in its filter alone."""
+        if self._to_standard_range is None:
+            graph = self._to_standard_range = Graph()
+            source = graph.add_buffer(
+                width=frame.width, height=frame.height, format=frame.format, time_base=_ANY_CLOCK
+            )
+            graph.link_nodes(
+                source,
+                graph.add("scale", f"{width}:{height}:{_STANDARD_RANGE}"),
+                graph.add("format", "gbrp16le"),
+                graph.add("buffersink"),
+            ).configure()
+        self._to_standard_range.push(frame)
+        converted = self._to_standard_range.pull()
+        assert isinstance(converted, VideoFrame)
+        return converted
+
+
+def on_white(colour: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Bytes of a colour over white, for bytes of alpha: 0 transparent, 255 opaque."""
+    over = colour.astype(np.float32) * alpha + 255.0 * (255.0 - alpha)
+    return np.rint(over / 255).astype(np.uint8)
+
+
+def _has_alpha(frame: VideoFrame) -> bool:
+    return any(component.is_alpha for component in frame.format.components)
 
 
 def _matrix(frame: VideoFrame) -> int:

@@ -34,13 +34,14 @@ class VideoInfo:
     Attributes:
         path: the file.
         times: presentation time of every frame, seconds since the first, strictly ascending.
-        width: pixels, as shown (after rotation).
-        height: pixels, as shown (after rotation).
+        width: pixels, as shown: square, after rotation.
+        height: pixels, as shown: square, after rotation.
         rotation: degrees counter-clockwise by which stored frames are turned to be shown: 0, 90,
             180 or 270.
         codec: name of the video codec, such as `h264`.
         cut: whether the file ends early or is damaged; `times` are then those before the damage.
         counted: whether its time stamps are wrong: frames are then told by their place in it.
+        interlaced: whether frames consist of two fields, taken one after the other.
     """
 
     path: Path
@@ -51,6 +52,7 @@ class VideoInfo:
     codec: str
     cut: bool = False
     counted: bool = False
+    interlaced: bool = False
 
     @property
     def duration(self) -> float:
@@ -99,9 +101,17 @@ def probe(path: str | Path, deadline: float | None = None) -> VideoInfo:
     with open_video(path, limit) as video:
         first = first_frame(video)
         timeline = _timeline(video, first, packets)
-    height, width = shown_size(first)
+        height, width = shown_size(first, video.pixel_aspect)
     return VideoInfo(
-        path, timeline.times, width, height, rotation(first), codec, timeline.cut, timeline.counted
+        path,
+        timeline.times,
+        width,
+        height,
+        rotation(first),
+        codec,
+        timeline.cut,
+        timeline.counted,
+        first.interlaced_frame,
     )
 
 

@@ -36,6 +36,7 @@ ROW = ListRow(
     video_height=272,
     video_width=640,
     rotation=90,
+    interlaced=False,
     codec="h264",
     cut_short=False,
     shot_start=1.2,
@@ -88,10 +89,10 @@ def test_what_other_programs_read(folder):
     header, row, other = (folder / "l.csv").read_text().splitlines()
     assert header == ",".join(asdict(ROW))
     assert row == (
-        f"a.mp4,{CLIP.content_hash},1.2,7.654321,17,64,48,8,9.96,250,25.0,false,272,640,90,h264,"
-        "false,1.2,5.44,0.125,0.25,,1"
+        f"a.mp4,{CLIP.content_hash},1.2,7.654321,17,64,48,8,9.96,250,25.0,false,272,640,90,false,"
+        "h264,false,1.2,5.44,0.125,0.25,,1"
     )
-    assert other == f'text.mp4{"," * 21}"not a video, or damaged (Invalid data); remove it",1'
+    assert other == f'text.mp4{"," * 22}"not a video, or damaged (Invalid data); remove it",1'
     write_clip_list("l.jsonl", [ROW, NO_CLIP])
     lines = (folder / "l.jsonl").read_text().splitlines()
     assert [json.loads(line) for line in lines] == [asdict(ROW), asdict(NO_CLIP)]
