@@ -101,7 +101,7 @@ def test_high_range_keeps_its_contrast(tmp_path, transfer):
     assert shown.std() == pytest.approx(expected.std(), rel=0.2)
     # Two ways to bring colours into a smaller gamut, and HLG to the light of a display, differ.
     assert shown.mean() == pytest.approx(expected.mean(), abs=14)
-    assert np.abs(shown - expected).mean() < 20  # untreated 55 to 70
+    assert np.abs(shown - expected).mean() < 25  # untreated 55 to 70
     small = read_pixels(path, [0.0], (32, 48))
     assert small.shape == (1, 3, 32, 48)
 
