@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,8 @@ from typing import Any, NotRequired, TypedDict
 from torch import Tensor
 
 from movideo.errors import VideoError
-from movideo.storage.tables import read_lines, read_table
+from movideo.storage.tables import column_names, read_lines, read_table
+from movideo.storage.walk import walk_files
 from movideo.video.read import PICTURES
 
 _TABLES = (".csv", ".jsonl")
@@ -38,7 +38,7 @@ def list_images(images: str | Path) -> dict[str, str]:
     """Lists pictures by the names of their videos, in a stable order.
 
     Args:
-        images: a picture, or a folder of them (with its subfolders, sorted).
+        images: a picture, or a folder of them (searched as `walk_files` does).
 
     Returns:
         Paths by their stems, with the subfolder before them.
@@ -49,7 +49,7 @@ def list_images(images: str | Path) -> dict[str, str]:
     root = Path(images)
     if not root.exists():
         raise VideoError(f"{root}: no such file or folder; check the path")
-    paths = list(_pictures(root)) if root.is_dir() else [root]
+    paths = list(walk_files(root, PICTURES)) if root.is_dir() else [root]
     if not paths:
         raise VideoError(
             f"{root}: no picture in this folder; put files ending in {' '.join(sorted(PICTURES))} "
@@ -65,14 +65,6 @@ def list_images(images: str | Path) -> dict[str, str]:
             )
         named[name] = str(path)
     return named
-
-
-def _pictures(folder: Path) -> Iterator[Path]:
-    for place, folders, files in os.walk(folder):
-        folders.sort()
-        for name in sorted(files):
-            if Path(name).suffix.lower() in PICTURES and not name.startswith("."):
-                yield Path(place, name)
 
 
 def list_prompts(prompts: str | Path) -> dict[str, str]:
@@ -103,6 +95,11 @@ def list_prompts(prompts: str | Path) -> dict[str, str]:
 
 
 def _column(path: Path) -> Iterator[tuple[int, str]]:
+    names = column_names(path)
+    if names and "prompt" not in names:
+        raise VideoError(
+            f"{path}: no column prompt; rename the one that has them: {', '.join(names)}"
+        )
     for number, (where, row) in enumerate(read_table(path, ["prompt"]), start=1):
         prompt: Any = row.get("prompt")
         if not isinstance(prompt, str) or not prompt.strip():

@@ -1,18 +1,18 @@
 """From what the user names to a list of video files."""
 
-import logging
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from movideo.clips.lists.clip_list import OUTSIDE, is_clip_list, listed_videos
 from movideo.errors import VideoError
 from movideo.storage.paths import is_inside
 from movideo.storage.tables import read_csv, read_jsonl, read_lines
+from movideo.storage.walk import walk_files
 
 SUFFIXES = frozenset(
     (
         ".3gp",
+        ".asf",
         ".avi",
         ".flv",
         ".m2ts",
@@ -23,14 +23,17 @@ SUFFIXES = frozenset(
         ".mpeg",
         ".mpg",
         ".mts",
+        ".mxf",
         ".ogv",
+        ".ts",
+        ".vob",
         ".webm",
         ".wmv",
     )
 )
 """What counts as a video inside a folder, in any case of letters."""
 
-_logger = logging.getLogger(__name__)
+_OTHER_LISTS = (".json", ".tsv", ".xlsx", ".xls", ".yaml", ".yml", ".xml", ".feather", ".npy")
 
 
 def find_videos(
@@ -39,7 +42,7 @@ def find_videos(
     """Lists the video files that `videos` names, each once, in a stable order.
 
     Args:
-        videos: a folder (searched with its subfolders, sorted), a video file, a list file, or a
+        videos: a folder (searched as `walk_files` does), a video file, a list file, or a
             sequence of these. A list is `.txt` (a path a line, `#` starts a comment line), `.csv`
             (the column `video`, else the first one) or `.jsonl` (the key `video`); relative paths
             in it start at the list's own folder. Of a list of clips (see
@@ -77,13 +80,15 @@ def _one(path: Path, allow_outside: bool) -> Iterator[Path]:
         yield from listed_videos(path, allow_outside)
     elif path.suffix.lower() in _READERS:
         yield from _list(path, allow_outside)
+    elif path.suffix.lower() in _OTHER_LISTS:
+        raise VideoError(f"{path}: lists are read as .txt, .csv or .jsonl; save it as one of these")
     else:
         yield path
 
 
 def _folder(folder: Path) -> Iterator[Path]:
     found = False
-    for path in _walk(folder):
+    for path in walk_files(folder, SUFFIXES):
         found = True
         yield path
     if not found:
@@ -91,22 +96,6 @@ def _folder(folder: Path) -> Iterator[Path]:
             f"{folder}: no video in this folder; "
             f"put files ending in {' '.join(sorted(SUFFIXES))} there"
         )
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Video files below a folder, sorted; no more than one folder's names in memory a level."""
-    try:
-        with os.scandir(folder) as scanned:
-            entries = sorted(scanned, key=lambda entry: entry.name)
-    except PermissionError:
-        _logger.warning("%s: no permission to look into this folder; it is left out", folder)
-        return
-    for entry in entries:
-        path = Path(entry.path)
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(path)
-        elif path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
-            yield path
 
 
 def _list(path: Path, allow_outside: bool) -> Iterator[Path]:
@@ -133,16 +122,29 @@ def _row(source: Path, line: int, entry: object, allow_outside: bool) -> Path:
 def _csv(path: Path) -> Iterator[tuple[int, object]]:
     rows = read_csv(path)
     line, header = next(rows, (0, []))
-    named = "video" in header
-    column = header.index("video") if named else 0
-    if header and not named and Path(header[0]).suffix:  # the first row is a video already
+    is_named = "video" in header
+    column = header.index("video") if is_named else 0
+    if header and not is_named and Path(header[0]).suffix:  # the first row is a video already
         yield line, header[0]
+        is_named = True
     for line, row in rows:
+        if not is_named and len(row) > 1 and Path(row[0]).suffix.lower() not in SUFFIXES:
+            raise _no_column(path, header)
+        is_named = True
         yield line, row[column] if column < len(row) else None
 
 
 def _jsonl(path: Path) -> Iterator[tuple[int, object]]:
-    return ((line, row.get("video")) for line, row in read_jsonl(path))
+    for line, row in read_jsonl(path):
+        if row and "video" not in row:
+            raise _no_column(f"{path}:{line}", row)
+        yield line, row.get("video")
+
+
+def _no_column(place: str | Path, columns: Iterable[str]) -> VideoError:
+    return VideoError(
+        f"{place}: no column video; rename the one that names the files: {', '.join(columns)}"
+    )
 
 
 _READERS: dict[str, Callable[[Path], Iterator[tuple[int, object]]]] = {

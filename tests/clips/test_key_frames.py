@@ -51,7 +51,7 @@ def test_prompts_of_tables(tmp_path):
     [
         ("p.txt", b"# nothing\n", "holds no prompt"),
         ("p.txt", b"\xff\xfe\xff", "save it in UTF-8"),
-        ("p.csv", b"text\na dog\n", r"p\.csv:2: no prompt"),
+        ("p.csv", b"text\na dog\n", r"p\.csv: no column prompt; .*: text"),
         ("p.jsonl", b'{"prompt": 3}\n', r"p\.jsonl:1: no prompt"),
         ("p.jsonl", b"a dog\n", r"p\.jsonl:1: not JSON"),
         ("p.md", b"a dog\n", r"end it in \.txt"),

@@ -62,8 +62,17 @@ def test_absolute_paths_in_a_list(folder, tmp_path):
         ("l.txt", "# a\nvideos/b.mp4\nvideos/x.mp4\n", r"l\.txt:3: no such file videos/x\.mp4"),
         ("l.csv", "video\nvideos/b.mp4\nnope.mp4\n", r"l\.csv:3: no such file nope\.mp4"),
         ("l.csv", "id,video\n1\n", r"l\.csv:2: names no video"),
+        ("l.csv", "path,text\nvideos/b,a dog\n", r"l\.csv: no column video; .*: path, text"),
+        ("l.csv", "text,path\na dog,videos/b.mp4\n", r"l\.csv: no column video; .*: text, path"),
+        ("l.csv", "id\tvideo\n1\tvideos/b.mp4\n", r"l\.csv:2: no such file 1"),
+        ("l.json", '["videos/b.mp4"]', r"l\.json: lists are read as \.txt, \.csv or \.jsonl"),
+        ("l.tsv", "video\nvideos/b.mp4\n", r"l\.tsv: lists are read as"),
         ("l.csv", "", r"l\.csv: the list names no video"),
-        ("l.jsonl", '{"video": "videos/b.mp4"}\n{"path": 1}\n', r"l\.jsonl:2: names no video"),
+        (
+            "l.jsonl",
+            '{"video": "videos/b.mp4"}\n{"path": 1}\n',
+            r"l\.jsonl:2: no column video; rename .*: path",
+        ),
         ("l.jsonl", "[1]\n", r"l\.jsonl:1: not JSON; write one object"),
         ("l.jsonl", "{video}\n", r"l\.jsonl:1: not JSON"),
         ("l.txt", "# nothing\n", r"l\.txt: the list names no video"),
@@ -91,38 +100,24 @@ def test_missing_and_empty(tmp_path):
         find_videos([])
 
 
-def test_the_walk_is_lazy_sorted_and_calm(folder, monkeypatch, caplog):
+def test_the_walk_is_lazy_and_sorted(folder, monkeypatch):
     for name in ("deep/er.mp4", "deep.mp4", "deep-er/a.mp4", "Z.mp4"):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).touch()
-    (folder / "loop.mp4").symlink_to(folder / "loop.mp4")
     (folder / "linked.mp4").symlink_to(folder / "b.mp4")
-    (folder / "linked").symlink_to(folder)
     expected = sorted(
         path for path in folder.rglob("*.*")
         if path.suffix.lower() in (".mp4", ".mkv", ".webm") and path.name[0] != "."
-        and path.name != "loop.mp4" and path.is_file()
+        and path.is_file()
     )  # fmt: skip
     assert find_videos(folder) == expected
-
     scanned = []
     scandir = os.scandir
-
-    def scan(path):
-        scanned.append(os.path.basename(path))
-        if scanned[-1] == "er":
-            raise PermissionError(13, "denied", str(path))
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", scan)
+    monkeypatch.setattr(os, "scandir", lambda path: scanned.append(path) or scandir(path))
     walk = walk_videos(folder)
     assert next(walk).name == "Z.mp4"
-    assert scanned == ["videos"]
-    assert [path.name for path in walk] == [
-        path.name for path in expected[1:] if path.parent.name != "er"
-    ]
-    (record,) = caplog.records
-    assert "no permission to look into this folder" in record.getMessage()
+    assert scanned == [str(folder)]
+    assert [path.name for path in walk] == [path.name for path in expected[1:]]
 
 
 def test_a_list_of_clips_names_the_videos_of_its_rows(folder):
