@@ -10,6 +10,7 @@ from importlib import import_module
 
 from movideo.cli.configs import OPTIONS, shipped_configs, with_config_paths
 from movideo.errors import UserError
+from movideo.storage.atomic import FULL
 
 STAGE_COMMANDS = {
     "fit": "train a stage",
@@ -37,6 +38,8 @@ def main(args: Sequence[str] | None = None) -> None:
     except UserError as error:
         _fail(_one_line(str(error)))
     except OSError as error:
+        if error.filename is None and error.errno in FULL:
+            _fail(f"{error.strerror}; free some space and run it again: what is finished is kept")
         if error.filename is None:
             raise
         _fail(f"{error.filename}: {error.strerror}; check the path")

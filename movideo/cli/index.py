@@ -47,7 +47,9 @@ def index(
     print(_summary(out, build_index(videos, out, settings, workers, allow_outside)))
 
 
-def _summary(out: str, counts: IndexCounts) -> str:
+def _summary(out: str, counts: IndexCounts | None) -> str:
+    if counts is None:
+        return f"{out} is finished already: nothing to do"
     kinds = "; ".join(f"{count} {kind}" for kind, count in counts.left_out.most_common())
     left_out = f"; left out: {kinds}" if kinds else ""
     combed = f"; {counts.interlaced} interlaced, see docs/data.md" * bool(counts.interlaced)

@@ -1,5 +1,6 @@
 """Clips: which frames of which video, drawn once under a seed and read by time."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,6 +16,8 @@ from movideo.video.decoding.pixels import to_float
 from movideo.video.read import TOLERANCE, VideoInfo, read_pixels
 
 _ATTEMPTS = 32
+
+_LONGEST_STEM = 200  # bytes of a video's name in its clips' names: of these files are made
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ class Clip:
     @property
     def name(self) -> str:
         """For people and file names; that of no other clip."""
-        return f"{Path(self.video).stem}_{self.start:.3f}_{self.key[:6]}"
+        stem = os.fsencode(Path(self.video).stem)[:_LONGEST_STEM].decode(errors="ignore")
+        return f"{stem}_{self.start:.3f}_{self.key[:6]}"
 
     @property
     def key(self) -> str:

@@ -1,5 +1,6 @@
 """Files written whole or not at all, under a temporary name first."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -7,9 +8,30 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from movideo.errors import UserError
+from movideo.storage.digest import hex_digest
 
-_TEMPORARY = ".{name}.part{suffix}"
-"""Beside the file and hidden; the suffix tells writers the format."""
+_LONGEST_NAME = 255  # bytes, on every file system in use
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Error numbers of a disk, a quota or a limit that is reached."""
+
+
+def hidden_beside(path: Path, ending: str) -> Path:
+    """The name of a hidden file that belongs to another: `.NAME` and an ending.
+
+    Of a name that is too long for that, its hash stands there.
+    """
+    hidden = f".{path.name}{ending}"
+    if len(os.fsencode(hidden)) > _LONGEST_NAME:
+        hidden = f".{hex_digest(os.fsencode(path.name))[:32]}{ending}"
+    return path.with_name(hidden)
+
+
+def cannot_write(path: str | Path, error: OSError) -> UserError:
+    """The error to raise where a file cannot be written: it says whether there is room."""
+    what = error.strerror or error
+    advice = "free some space and run it again" if error.errno in FULL else "choose another place"
+    return UserError(f"{path}: cannot be written ({what}); {advice}")
 
 
 @contextmanager
@@ -23,15 +45,14 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         UserError: the folder cannot be made or written to.
     """
     path = Path(path)
-    temporary = path.with_name(_TEMPORARY.format(name=path.name, suffix=path.suffix))
+    temporary = hidden_beside(path, f".part{path.suffix}")  # the suffix tells writers the format
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(temporary), _removed_after_errors(temporary):
             yield temporary
             os.replace(temporary, path)
     except OSError as error:
-        what = error.strerror or error
-        raise UserError(f"{path}: cannot be written ({what}); choose another place") from error
+        raise cannot_write(path, error) from error
 
 
 def check_writable(path: str | Path) -> None:
@@ -52,7 +73,7 @@ class _EnoughError(Exception):
 
 def remove_leftovers(folder: str | Path) -> None:
     """Removes the temporary files of killed processes from a folder; those of living ones stay."""
-    for path in Path(folder).glob(_TEMPORARY.format(name="*", suffix="*")):
+    for path in Path(folder).glob(".*.part*"):
         with suppress(OSError), _locked(path, wait=False):
             path.unlink()
 

@@ -55,7 +55,10 @@ def test_the_list_does_not_depend_on_the_number_of_processes(movideo, tmp_path, 
     assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "3.parquet").read_bytes()
     clips = [read_clip_list(tmp_path / f"3.{suffix}") for suffix in ("parquet", "csv", "jsonl")]
     assert clips[0] == clips[1] == clips[2]
-    assert names(tmp_path) == ["1.parquet", "3.csv", "3.jsonl", "3.parquet", "videos"]
+    lists = ["1.parquet", "3.csv", "3.jsonl", "3.parquet"]
+    assert names(tmp_path) == sorted([*lists, *(f".{name}.journal" for name in lists), "videos"])
+    again = movideo("index", "--videos", videos, "--out", "3.csv", "--workers", "3", *OPTIONS)
+    assert (again.code, again.out) == (0, "3.csv is finished already: nothing to do\n")
 
 
 def processes(session):
@@ -111,7 +114,9 @@ def test_a_killed_run_leaves_no_process_and_goes_on(movideo, tmp_path, videos, m
     movideo("index", "--videos", videos, "--out", "whole.csv", "--workers", 1, *OPTIONS)
     assert len(described) == 2 * 28 - finished
     assert (tmp_path / "l.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
-    assert names(tmp_path) == ["l.csv", "videos", "whole.csv"]
+    assert names(tmp_path) == [
+        *(".l.csv.journal", ".whole.csv.journal"), "l.csv", "videos", "whole.csv"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,9 @@ from movideo.clips.lists.rows import IndexSettings, describe_video
 from movideo.clips.lists.shots import import_scenedetect
 from movideo.clips.sources import walk_videos
 from movideo.errors import UserError
+from movideo.storage.atomic import hidden_beside
+from movideo.storage.digest import content_hash, hex_digest
+from movideo.storage.paths import is_inside
 from movideo.storage.tables import check_table
 
 _NO_CLIP: dict[str, Any] = dict.fromkeys(
@@ -55,18 +58,23 @@ def build_index(
     settings: IndexSettings,
     workers: int | None = None,
     allow_outside: bool = False,
-) -> IndexCounts:
+) -> IndexCounts | None:
     """Writes a list of the clips of all videos named, with a progress bar.
 
     The list is a function of files and settings alone, to the byte. What is finished when the run
-    is killed stands in a hidden journal beside it; the same call goes on from there.
+    is killed stands in a hidden journal beside it; the same call goes on from there, and after the
+    end, as when a job is queued again, does nothing.
 
     Args:
         videos: as for `movideo.video.find_videos`.
-        out: the list, in the format its suffix names; must not exist.
+        out: the list, in the format its suffix names; must not exist, unless this very call has
+            made it.
         settings: what clips are drawn and which of them are flagged.
         workers: processes; by default as many as there are cores for this one.
         allow_outside: as for `movideo.video.find_videos`.
+
+    Returns:
+        What the list holds; None where it was there already.
 
     Raises:
         UserError: a package is missing, or the list exists or cannot be written.
@@ -75,16 +83,25 @@ def build_index(
     out = Path(out)
     check_table(out)
     import_scenedetect()
+    journal = Journal(hidden_beside(out, ".journal"), {"version": VERSION, **asdict(settings)})
     if out.exists():
+        if journal.has_finished(_record(videos, out)):
+            return None
         raise UserError(f"{out}: exists already; name another list or move this one away")
-    about = {"version": VERSION, **asdict(settings)}
-    with Journal(out.with_name(f".{out.name}.journal"), about) as journal:
+    with journal:
         walk = walk_videos(videos, allow_outside)
         order = _describe_all(walk, settings, workers or _cores(), journal)
         counts = IndexCounts(videos=len(order))
-        write_clip_list(out, _counted(_rows(order, journal, out), counts))
-        journal.remove()
+        write_clip_list(out, _counted(_rows(order, journal, out), counts, out))
+        journal.finish(_record(videos, out))
     return counts
+
+
+def _record(videos: str | Path | Sequence[str | Path], out: Path) -> str:
+    """What tells a finished list: the videos named, and the list's content."""
+    named = [videos] if isinstance(videos, str | Path) else videos
+    paths = "\n".join(os.path.abspath(name) for name in named)
+    return f"{hex_digest(os.fsencode(paths))} {content_hash(out)}"
 
 
 def _cores() -> int:
@@ -156,11 +173,11 @@ def _below(path: str, folder: str) -> str:
     return path.removeprefix(prefix).replace(os.sep, "/") if path.startswith(prefix) else path
 
 
-def _counted(rows: Iterator[ListRow], counts: IndexCounts) -> Iterator[ListRow]:
+def _counted(rows: Iterator[ListRow], counts: IndexCounts, out: Path) -> Iterator[ListRow]:
     for row in rows:
         if row.reason is None:
             counts.clips += 1
-            counts.outside += os.path.isabs(row.video)
+            counts.outside += not is_inside(out.parent, out.parent / row.video)
             counts.interlaced += row.interlaced or False
         else:
             counts.left_out[short_reason(row.reason)] += 1

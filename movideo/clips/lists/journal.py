@@ -8,6 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from movideo.storage.atomic import cannot_write, whole_file
+
 Stamp = tuple[int, int]
 """Size in bytes and time of modification in nanoseconds: a file with another has changed."""
 
@@ -25,6 +27,7 @@ class Journal:
     """Results by file: one line of JSON each, appended as soon as there is one.
 
     The lines stay on disk; memory holds where each begins. A line that a kill cut off is dropped.
+    Of a run that has ended, one line stays: by it the same run is known to have nothing to do.
 
     Args:
         path: the journal, made when there is a first result.
@@ -33,7 +36,8 @@ class Journal:
 
     def __init__(self, path: Path, settings: dict[str, Any]) -> None:
         self._path = path
-        self._header = _line({"settings": settings})
+        self._about = {"settings": settings}
+        self._header = _line(self._about)
         self._file: BinaryIO | None = None
         self._places: dict[str, tuple[Stamp, int]] = {}
 
@@ -81,8 +85,11 @@ class Journal:
             self._file.write(self._header)
         place = self._file.seek(0, os.SEEK_END)
         size, mtime = stamp
-        self._file.write(_line({"path": path, "size": size, "mtime": mtime, "result": result}))
-        self._file.flush()
+        try:
+            self._file.write(_line({"path": path, "size": size, "mtime": mtime, "result": result}))
+            self._file.flush()
+        except OSError as error:
+            raise cannot_write(self._path, error) from error
         self._places[path] = stamp, place
 
     def result(self, path: str) -> Any:
@@ -91,9 +98,15 @@ class Journal:
         self._file.seek(self._places[path][1])
         return json.loads(self._file.readline())["result"]
 
-    def remove(self) -> None:
-        """Removes the journal from disk."""
-        self._path.unlink(missing_ok=True)
+    def finish(self, record: str) -> None:
+        """Keeps nothing but what tells the run that has ended."""
+        with whole_file(self._path) as temporary:
+            temporary.write_bytes(_line(self._about | {"finished": record}))
+
+    def has_finished(self, record: str) -> bool:
+        """Whether a run of these settings has ended with that record."""
+        line = _line(self._about | {"finished": record})
+        return self._path.is_file() and self._path.read_bytes() == line
 
 
 def _line(values: Any) -> bytes:

@@ -26,8 +26,22 @@ def test_results_are_kept_and_go_on_being_kept(tmp_path):
         assert not journal.knows("/a.mp4", (0, 10**18 + 1))
         journal.add("/a.mp4", (1, 10**18), "changed")
         assert journal.result("/a.mp4") == "changed"
-        journal.remove()
-    assert list(tmp_path.iterdir()) == []
+        journal.finish("done")
+    with Journal(tmp_path / "j", SETTINGS) as journal:
+        assert not journal.knows("/d.mp4", (9, 9))
+
+
+def test_of_a_finished_run_its_record_stays(tmp_path):
+    write(tmp_path / "j")
+    journal = Journal(tmp_path / "j", SETTINGS)
+    assert not journal.has_finished("done")
+    with journal:
+        journal.finish("done")
+    assert (tmp_path / "j").read_bytes().count(b"\n") == 1
+    assert journal.has_finished("done")
+    assert not journal.has_finished("other")
+    assert not Journal(tmp_path / "j", SETTINGS | {"seed": 1}).has_finished("done")
+    assert not Journal(tmp_path / "k", SETTINGS).has_finished("done")
 
 
 def test_wherever_a_kill_cuts_it_off_only_the_last_line_is_lost(tmp_path):
@@ -50,8 +64,8 @@ def test_other_settings_begin_anew(tmp_path):
 
 
 def test_without_a_result_there_is_no_file(tmp_path):
-    with Journal(tmp_path / "deep" / "j", SETTINGS) as journal:
-        journal.remove()
+    with Journal(tmp_path / "deep" / "j", SETTINGS):
+        pass
     assert list(tmp_path.iterdir()) == []
 
 
