@@ -11,6 +11,7 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.precision import MixedPrecision
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.modules.module import _IncompatibleKeys
@@ -32,6 +33,7 @@ from movideo.hub.pretrained import PretrainedModule
 from movideo.hub.weight_files import first_line
 from stages.ema import WeightAverage
 from stages.randomness import seed_torch
+from stages.resuming import ConfiguredOptimizers, describe_schedules
 from stages.schedules import WarmupCosine
 
 ParameterGroups = list[tuple[Iterator[nn.Parameter], float]]
@@ -85,6 +87,9 @@ class Stage(L.LightningModule):
         self._is_started = False
         self._torch_seed = 0
         self._resumed_at: int | None = None
+        self._resumed: dict[str, Any] | None = None
+        self._schedules: list[dict[str, Any]] = []
+        self._configured: ConfiguredOptimizers | None = None
         self.register_state_dict_post_hook(_drop_frozen)  # type: ignore[no-untyped-call]
         self.register_load_state_dict_post_hook(_ignore_frozen)  # type: ignore[no-untyped-call]
 
@@ -147,7 +152,8 @@ class Stage(L.LightningModule):
         """Tells the data which frozen parts training sees its clips through.
 
         Raises:
-            UserError: the processes go on from different checkpoints, or some from none.
+            UserError: the processes go on from different checkpoints, or some from none; or the
+                optimiser or its schedule is another than the checkpoint's.
         """
         # A shared disk may show some processes old files. Asked here, where all of them come by.
         if self.trainer.strategy.broadcast(self._resumed_at) != self._resumed_at:
@@ -155,6 +161,12 @@ class Stage(L.LightningModule):
                 f"{self.trainer.ckpt_path or 'no checkpoint'}: other processes read another; "
                 "name one for all with --ckpt_path"
             )
+        self._schedules = describe_schedules(self._lr_schedulers())
+        if self._resumed is not None:
+            self._configured = ConfiguredOptimizers(
+                self.trainer.optimizers, self._lr_schedulers(), self._resumed
+            )
+            self._resumed = None
         self._torch_seed = torch.initial_seed()
         data: Any = getattr(self.trainer, "datamodule", None)
         if hasattr(data, "serve_encodings"):
@@ -193,6 +205,9 @@ class Stage(L.LightningModule):
         Raises:
             UserError: gradients of a fused optimiser are to be clipped under mixed precision.
         """
+        if self._configured is not None:
+            self._configured.apply(self.trainer.optimizers, self._lr_schedulers())
+            self._configured = None
         is_mixed = isinstance(self.trainer.precision_plugin, MixedPrecision)
         for optimizer in self.trainer.optimizers if is_mixed and self.clip_val else ():
             if getattr(optimizer, "_step_supports_amp_scaling", False):
@@ -204,6 +219,9 @@ class Stage(L.LightningModule):
     def on_train_batch_start(self, batch: ClipBatch, batch_idx: int) -> None:
         """Makes what draws from torch's own generators, as dropout does, depend on the step."""
         seed_torch(self.trainer, self._torch_seed, batch_idx)
+
+    def _lr_schedulers(self) -> list[Any]:
+        return [config.scheduler for config in self.trainer.lr_scheduler_configs]
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimiser; every group has its own multiple of the rate."""
@@ -256,6 +274,7 @@ class Stage(L.LightningModule):
                 name: describe(part, frozen=name in self._frozen)
                 for name, part in self.components().items()
             }
+        checkpoint["schedules"] = self._schedules
         checkpoint["ema"] = {} if self.average is None else self.average.tensors
         checkpoint["ema_updates"] = 0 if self.average is None else self.average.updates
 
@@ -269,6 +288,14 @@ class Stage(L.LightningModule):
         path = str(self.trainer.ckpt_path)
         check(checkpoint, path, self.role())
         self._resumed_at = checkpoint["global_step"]
+        if self.trainer.state.fn == TrainerFn.FITTING:
+            if "optimizer_states" not in checkpoint:
+                raise UserError(
+                    f"{path}: weights alone (save_weights_only), from which no run goes on; "
+                    "start one with --model.init_from"
+                )
+            kept = ("optimizer_states", "schedules")
+            self._resumed = {name: checkpoint[name] for name in kept if name in checkpoint}
         self.check_parts(checkpoint["components"], path)
         load_strictly(self, checkpoint["state_dict"], path)  # Lightning's own would not explain
         if self.average is not None:
