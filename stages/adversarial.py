@@ -233,7 +233,7 @@ class AdversarialStage(Stage):
             ),
         }
         schedulers: list[dict[str, object]] = [
-            {"scheduler": self.make_lr_scheduler(optimizer), "interval": "step", "name": name}
+            {"scheduler": self.schedule(optimizer), "interval": "step", "name": name}
             for name, optimizer in optimizers.items()
         ]
         return list(optimizers.values()), schedulers  # type: ignore[return-value]

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.nn.modules.module import _IncompatibleKeys
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from movideo.clips.batch import ClipBatch
 from movideo.errors import UserError
@@ -172,6 +173,14 @@ class Stage(L.LightningModule):
         if hasattr(data, "serve_encodings"):
             data.serve_encodings({n: getattr(self, n) for n in self.encoders if n in self._frozen})
 
+    def untrained(self) -> list[str]:
+        """Trained parts that are still as they were initialised, as far as they can tell."""
+        return [
+            name
+            for name, part in self.components().items()
+            if name not in self._frozen and isinstance(part, PretrainedModule) and part.is_random
+        ]
+
     def _filled_up(self, weights: dict[str, Tensor]) -> dict[str, Tensor]:
         """The weights, with our own for parts that they lack: a model has no discriminators."""
         there = {_part(key) for key in weights}
@@ -228,8 +237,25 @@ class Stage(L.LightningModule):
         optimizer = grouped_optimizer(self.make_optimizer, self.parameter_groups())
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": self.make_lr_scheduler(optimizer), "interval": "step"},
+            "lr_scheduler": {"scheduler": self.schedule(optimizer), "interval": "step"},
         }
+
+    def schedule(self, optimizer: Optimizer) -> LRScheduler:
+        """The schedule of an optimiser's rate.
+
+        Raises:
+            UserError: it is one that waits for a metric, or a value is out of its range.
+        """
+        try:
+            scheduler = self.make_lr_scheduler(optimizer)
+        except ValueError as error:
+            raise UserError(f"model.lr_scheduler: {first_line(error)}; mend its values") from error
+        if isinstance(scheduler, ReduceLROnPlateau):
+            raise UserError(
+                "model.lr_scheduler: ReduceLROnPlateau waits for a metric, and rates change with "
+                "each training step here; give a schedule of steps, such as WarmupCosine"
+            )
+        return scheduler
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
         """Takes the step, then updates the average.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import sys
+import traceback
 import warnings
 from importlib import import_module
 from pathlib import Path
@@ -21,9 +23,10 @@ import stages
 from datamodules import VideoClipDataModule
 from movideo.cli.configs import shipped_config, shipped_configs
 from movideo.cli.parser import StageArgumentParser, telling
-from movideo.cli.resume import AUTO, resolve_auto
+from movideo.cli.resume import resolve
 from movideo.cli.saved_config import SaveConfig
 from movideo.cli.stage_report import stage_report
+from movideo.cli.trainer_options import check_trainer, yield_to_flags
 from movideo.errors import UserError
 from movideo.evaluation.page import write_page
 from movideo.evaluation.provenance import Run
@@ -34,11 +37,10 @@ from movideo.progress import on_terminal
 from movideo.storage.atomic import whole_file
 from stages.base import Stage
 from stages.checkpoints import WholeCheckpointIO
+from stages.csv_rows import keep_rows
 from stages.guards import NonFiniteGuard, StallGuard
 from stages.progress_log import ProgressLog
 
-# What Lightning's `--ckpt_path` may be besides a file; `auto` is ours.
-KEYWORDS = ("last", "best", "hpc", "registry")
 TRAINED = ("unet", "decoder")  # parts that nothing but a checkpoint of the stage fills
 # What Lightning tells people who write code for it; nobody who runs the command can act on it.
 NOT_FOR_USERS = (
@@ -89,10 +91,8 @@ class MovideoCLI(LightningCLI):
         super().parse_arguments(parser, args)
         config = self.config[self.config["subcommand"]]
         trust([config["trust"]] if isinstance(config["trust"], str) else config["trust"])
-        if config.get("ckpt_path") == AUTO:
-            if self.config["subcommand"] != "fit":
-                raise UserError("ckpt_path: auto is for fit; name the checkpoint")
-            resolve_auto(config)
+        resolve(config, self.config["subcommand"])
+        yield_to_flags(config["trainer"])
         module, _, name = config["model"]["class_path"].rpartition(".")
         if config["trainer"]["enable_progress_bar"] is None and not on_terminal():
             config["trainer"]["enable_progress_bar"] = False  # the lines of `ProgressLog` instead
@@ -101,15 +101,13 @@ class MovideoCLI(LightningCLI):
         parts = config["model"].get("init_args", {})
         started_from = parts.get("init_from")
         trained = config.get("ckpt_path") or started_from
-        measured = self.config["subcommand"] in ("validate", "test")
-        if measured and not trained and any(part in parts for part in TRAINED):
-            raise UserError(
-                f"{name}: its network would be untrained; pass --ckpt_path with a checkpoint of it"
-            )
+        self._is_untrained = not trained and self.config["subcommand"] in ("validate", "test")
+        if self._is_untrained and any(part in parts for part in TRAINED):
+            raise _untrained(name)
         if started_from is not None:
             starting_point(started_from, role)
         resumed_from = config.get("ckpt_path")
-        if resumed_from is not None and resumed_from not in KEYWORDS:
+        if resumed_from is not None:
             Checkpoint.read(resumed_from, role)
 
     def _parse_ckpt_path(self) -> None:
@@ -123,7 +121,11 @@ class MovideoCLI(LightningCLI):
         """
         telling(super().instantiate_classes)
         self.trainer.strategy.checkpoint_io = WholeCheckpointIO()
-        self._check_trainer()
+        check_trainer(self.trainer, self.model)
+        if self._is_untrained and isinstance(self.model, Stage) and self.model.untrained():
+            raise _untrained(type(self.model).__name__)
+        if self.config["subcommand"] == "fit" and self.config["fit"].get("ckpt_path"):
+            keep_rows(self.trainer.loggers)
         cluster = getattr(self.trainer.strategy, "cluster_environment", None)
         if cluster is not None:  # Lightning would check this much later
             telling(
@@ -131,23 +133,6 @@ class MovideoCLI(LightningCLI):
                 num_devices=self.trainer.num_devices,
                 num_nodes=self.trainer.num_nodes,
             )
-
-    def _check_trainer(self) -> None:
-        """Refuses what Lightning would refuse later, in terms of its API, or not at all."""
-        batches, norm = self.trainer.accumulate_grad_batches, self.trainer.gradient_clip_val
-        if batches < 1:
-            raise UserError(f"trainer.accumulate_grad_batches: {batches}; give 1 or more")
-        if self.model.automatic_optimization:
-            return
-        for option, value, is_set, instead in (
-            ("accumulate_grad_batches", batches, batches > 1, "micro_batch_size"),
-            ("gradient_clip_val", norm, bool(norm), "gradient_clip_val"),
-        ):
-            if is_set:
-                raise UserError(
-                    f"trainer.{option}: {value}, but this stage optimises two networks in turns; "
-                    f"set model.{instead} instead"
-                )
 
     def after_predict(self) -> None:
         """Waits for the processes that this one launched: they may have more left to make.
@@ -164,8 +149,8 @@ class MovideoCLI(LightningCLI):
     def after_test(self) -> None:
         """Writes the metrics into the run's log folder: `metrics.json`, and a report with them."""
         folder = self.trainer.log_dir  # all processes agree on it: each has to ask
-        if not self.trainer.is_global_zero or folder is None:
-            return
+        if not self.trainer.is_global_zero or folder is None or not self.trainer.loggers:
+            return  # without a logger Lightning names the folder that the user happens to be in
         metrics = {name: float(value) for name, value in self.trainer.callback_metrics.items()}
         with whole_file(Path(folder) / "metrics.json") as temporary:
             temporary.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
@@ -183,6 +168,12 @@ class MovideoCLI(LightningCLI):
             )
             report.write(folder)
             write_page(report, folder)
+
+
+def _untrained(stage: str) -> UserError:
+    return UserError(
+        f"{stage}: its network would be untrained; pass --ckpt_path with a checkpoint of it"
+    )
 
 
 def run_stage(arguments: list[str]) -> None:
@@ -212,6 +203,7 @@ def run_stage(arguments: list[str]) -> None:
             seed_everything_default=0,
             save_config_callback=SaveConfig,
             save_config_kwargs={"overwrite": True},
+            auto_configure_optimizers=False,  # each stage takes its own, in its own options
             parser_kwargs={
                 "prog": "movideo",
                 **{name: dict(shared) for name in ("fit", "validate", "test", "predict")},
@@ -219,7 +211,9 @@ def run_stage(arguments: list[str]) -> None:
         )
     except MisconfigurationException as error:
         raise UserError(f"trainer: {' '.join(str(error).split())}") from error
-    except (RuntimeError, MemoryError) as error:
+    except Exception as error:
+        if _is_lightnings_own(error):
+            raise UserError(f"trainer: {' '.join(str(error).split())}") from error
         if not _is_out_of_memory(error):
             raise
         asked = re.search(r"tried to allocate [\d.]+ \w+", str(error), re.IGNORECASE)
@@ -228,6 +222,14 @@ def run_stage(arguments: list[str]) -> None:
             "data.num_frames or data.size, or set model.unet.gradient_checkpointing to true "
             "(stage 3: model.micro_batch_size to 1)"
         ) from error
+
+
+def _is_lightnings_own(error: Exception) -> bool:
+    """Whether Lightning itself raised an error, as it does of options that do not go together."""
+    last = traceback.extract_tb(error.__traceback__)[-1].filename
+    return isinstance(error, ValueError | RuntimeError | TypeError) and (
+        f"{os.sep}lightning{os.sep}" in last
+    )
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -242,7 +242,7 @@ def test_a_full_gpu_says_the_same(movideo, monkeypatch):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("--trainer.logger=false", "where one TensorBoardLogger or CSVLogger writes"),
+        ("--trainer.logger=false", "where a TensorBoardLogger or CSVLogger writes"),
         ("--trainer.callbacks=[{class_path: ModelCheckpoint, init_args: {dirpath: there}}]",
          "a dirpath of its own"),
     ],
