@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import lightning as L
 import numpy as np
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
 from datamodules.buckets import check_buckets, shape_clips
@@ -29,6 +29,7 @@ from movideo.clips.index import index_clips
 from movideo.errors import UserError, check_ranges
 from movideo.estimators import DISFlow, ParallaxDepth
 from movideo.hub.pretrained import PretrainedModule
+from movideo.processes import rank, world_size
 from movideo.scenes.files import LABELS, SceneSettings, write_scenes
 from movideo.shards.encodings import Encoders
 from movideo.shards.labels import LabelProducer, LabelStatistics, label_statistics
@@ -176,7 +177,7 @@ class VideoClipDataModule(L.LightningDataModule):
                 write_scenes(self._scene_folder(scenes), scenes)
         # Also without labels: broken videos end the run before it has written anything.
         clips = _flat(self._split_clips().values())
-        if self.with_labels and _world_size() == 1:
+        if self.with_labels and world_size() == 1:
             self.labels.make(clips)
 
     def precomputed(self) -> list[tuple[ShardFolder[Any], list[Clip]]]:
@@ -268,7 +269,7 @@ class VideoClipDataModule(L.LightningDataModule):
         """
         if self.encodings:
             self._datasets[TRAIN] = with_encodings(
-                self._datasets[TRAIN], self.encodings, parts, may_make=_world_size() == 1
+                self._datasets[TRAIN], self.encodings, parts, may_make=world_size() == 1
             )
 
     def label_statistics(self, space: MotionSpace) -> LabelStatistics:
@@ -287,7 +288,7 @@ class VideoClipDataModule(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Batches in an order that depends on the seed and the epoch alone."""
-        dataset, size = self._datasets[TRAIN], self.batch_size * _world_size()
+        dataset, size = self._datasets[TRAIN], self.batch_size * world_size()
         if getattr(self.trainer, "overfit_batches", 0):  # some clips, again and again
             return self._fixed_loader(TRAIN)
         if np.bincount(dataset.buckets, minlength=1).max() < size:
@@ -300,7 +301,7 @@ class VideoClipDataModule(L.LightningDataModule):
         order = EpochOrder(dataset.sources, dataset.buckets, weights, size, self.seed)
         return ResumableLoader(
             TrainingClips(dataset, self.training.augmentations, self.seed),
-            PlaceSampler(dataset, order, _rank(), _world_size()),
+            PlaceSampler(dataset, order, rank(), world_size()),
             **self._loader_options(),
         )
 
@@ -341,7 +342,7 @@ class VideoClipDataModule(L.LightningDataModule):
     def _fixed_loader(self, part: str) -> DataLoader[dict[str, Any]]:
         dataset = self._datasets[part]
         sampler: DistributedSampler[Any] = DistributedSampler(
-            dataset, _world_size(), _rank(), shuffle=False
+            dataset, world_size(), rank(), shuffle=False
         )
         # By its name: Lightning builds loaders of predict anew.
         options = {"batch_size": self.batch_size, **self._loader_options()}
@@ -350,7 +351,7 @@ class VideoClipDataModule(L.LightningDataModule):
     def _loader_options(self) -> dict[str, Any]:
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         return {
-            **worker_options(self.num_workers, _world_size()),
+            **worker_options(self.num_workers, world_size()),
             "persistent_workers": self.num_workers > 0,
             "pin_memory": on_gpu,
         }
@@ -362,11 +363,3 @@ class VideoClipDataModule(L.LightningDataModule):
 
 def _flat(parts: Iterable[Iterable[Iterable[Clip]]]) -> list[Clip]:
     return [clip for sources in parts for clips in sources for clip in clips]
-
-
-def _world_size() -> int:
-    return distributed.get_world_size() if distributed.is_initialized() else 1
-
-
-def _rank() -> int:
-    return distributed.get_rank() if distributed.is_initialized() else 0

@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from movideo.clips.batch import ClipBatch
+from movideo.clips.batch import ClipBatch, split_batch
 from movideo.errors import UserError
 from movideo.losses import AdversarialLoss, VideoLoss, adaptive_ratio
 from stages.base import ParameterGroups, Stage, grouped_optimizer
@@ -114,7 +114,7 @@ class AdversarialStage(Stage):
         """A step of the network and, once the GAN has started, one of the discriminators."""
         active = [name for name, loss in self._adversarial.items() if loss.active(self.global_step)]
         clips = len(batch["video"])
-        parts = _split(self.prepare(batch, batch_idx), self.micro_batch_size or clips)
+        parts = split_batch(self.prepare(batch, batch_idx), self.micro_batch_size or clips)
         network, discriminators = self._optimizers()
         with self.toggled_optimizer(network):
             decoded, loss = self._descend(parts, active)
@@ -258,15 +258,6 @@ class Mean(dict[str, Tensor]):
         """Counts some values with their share of the whole."""
         for name, value in values.items():
             self[name] = self.get(name, 0) + value.detach() * share
-
-
-def _split(batch: ClipBatch, size: int) -> list[ClipBatch]:
-    """The batch in parts of that many clips; the last may be smaller."""
-    whole = cast(dict[str, Any], batch)
-    return [
-        cast(ClipBatch, {key: value[first : first + size] for key, value in whole.items()})
-        for first in range(0, len(batch["video"]), size)
-    ]
 
 
 def _share(part: ClipBatch, parts: list[ClipBatch]) -> float:

@@ -32,6 +32,7 @@ from movideo.hub.model_folder import starting_point
 from movideo.hub.needs import WeightSpec
 from movideo.hub.pretrained import PretrainedModule
 from movideo.hub.weight_files import first_line
+from stages.clip_means import ClipMeans
 from stages.ema import WeightAverage
 from stages.randomness import seed_torch
 from stages.resuming import ConfiguredOptimizers, describe_schedules
@@ -89,6 +90,7 @@ class Stage(L.LightningModule):
         self._torch_seed = 0
         self._resumed_at: int | None = None
         self._resumed: dict[str, Any] | None = None
+        self.validation_means = ClipMeans()
         self._schedules: list[dict[str, Any]] = []
         self._configured: ConfiguredOptimizers | None = None
         self.register_state_dict_post_hook(_drop_frozen)  # type: ignore[no-untyped-call]
@@ -279,6 +281,11 @@ class Stage(L.LightningModule):
             return
         with self.average.applied(self):
             yield
+
+    def on_validation_epoch_end(self) -> None:
+        """Logs the means of what validation measured, each clip counted once."""
+        for name, mean in self.validation_means.compute().items():
+            self.log(f"val/{name}", mean, prog_bar=name == "loss")
 
     def visualization_loggers(self) -> list[TensorBoardLogger]:
         """Where this run's pictures go; without any, none need be made."""

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric
 
 from movideo.clips.batch import ClipBatch
 from movideo.errors import UserError
@@ -17,6 +16,7 @@ from movideo.metrics import DepthError, EndPointError, FlowCosine, VideoMetric
 from movideo.motion.space import Motion, MotionSpace
 from movideo.ops import normalize_flow, resize_flow
 from movideo.visualization.clips import motion_visualization
+from stages.clip_means import ClipMeans
 from stages.diffusion import DiffusionStage, check_kind
 from stages.metric_rows import OWN, MetricRows, measured
 
@@ -48,7 +48,7 @@ class DepthFlowDiffusion(DiffusionStage):
         self.motion_space = motion_space(motion_grid)
         self.metrics = MetricRows(metrics or [EndPointError(), FlowCosine(), DepthError()])
         self.freeze_parts("metrics", *([] if train_image_encoder else ["image_encoder"]))
-        self.scale_error = MeanMetric(nan_strategy="ignore")
+        self.scale_errors = ClipMeans()
 
     def components(self) -> dict[str, object]:
         """The network, its scheduler, and the space it works in."""
@@ -127,12 +127,11 @@ class DepthFlowDiffusion(DiffusionStage):
                 "still": measured(batch, batch["video"], still),
             }
         )
-        self.scale_error.update(self._scale_errors(batch))
-        self.log("test/scale_error", self.scale_error, batch_size=len(generated.depth))
+        self.scale_errors.add(batch["name"], {"test/scale_error": self._scale_errors(batch)})
 
     def on_test_epoch_end(self) -> None:
         """Reports the metrics over all test clips."""
-        self.log_dict(self.metrics.logged())
+        self.log_dict({**self.metrics.logged(), **self.scale_errors.compute()})
         self.metrics.reset()
 
     def _scale_errors(self, batch: ClipBatch) -> Tensor:

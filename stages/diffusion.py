@@ -125,7 +125,7 @@ class DiffusionStage(Stage):
             loss = self._denoising_loss(
                 batch, randomness, self.condition(batch, None), dropped=None
             )
-            self.log("val/loss", loss.mean(), batch_size=len(loss), sync_dist=True, prog_bar=True)
+            self.validation_means.add(batch["name"], {"loss": loss})
             shown = self.visualized_clips if self.visualization_loggers() else 0
             if batch_idx == 0 and shown and self.global_rank == 0:
                 self.draw({k: v[:shown] for k, v in batch.items()})  # type: ignore[arg-type,index]

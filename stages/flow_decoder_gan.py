@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from movideo.clips.batch import ClipBatch
+from movideo.clips.batch import ClipBatch, split_batch
 from movideo.diffusion import drop_mask
 from movideo.errors import UserError
 from movideo.hub.needs import WeightSpec
@@ -156,18 +156,20 @@ class FlowDecoderGAN(AdversarialStage):
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
         """The plain terms along the label's flow, and pictures of the first batch."""
+        decoded = []
         with self.averaged_weights():
-            terms = self.terms(batch, active=())
-        size = len(batch["video"])
-        options: dict[str, Any] = {"batch_size": size, "sync_dist": True}
-        self.log("val/loss", self.total(terms, {}), prog_bar=True, **options)
-        for name, term in self.curves(terms).items():
-            self.log(f"val/{name}", term, **options)
-        shown = min(self.visualized_clips, size) if self.visualization_loggers() else 0
+            for clip in split_batch(batch, 1):
+                terms = self.terms(clip, active=())
+                values = {"loss": self.total(terms, {}), **self.curves(terms)}
+                self.validation_means.add(
+                    clip["name"], {name: value[None] for name, value in values.items()}
+                )
+                decoded.append(terms.decoded[0])
+        shown = min(self.visualized_clips, len(decoded)) if self.visualization_loggers() else 0
         if batch_idx == 0 and shown and self.global_rank == 0:
             plain = self._decode_with(self.baselines[FrameDecoder.label], batch)
             for i in range(shown):
-                rows = {FrameDecoder.label: plain[i], self.row: terms.decoded[i]}
+                rows = {FrameDecoder.label: plain[i], self.row: decoded[i]}
                 self.log_visualization(
                     f"val/decoded_{i}", decoder_visualization(batch["video"][i], rows)
                 )

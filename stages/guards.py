@@ -14,10 +14,11 @@ import lightning as L
 import torch
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.optim import Optimizer
 
 from movideo.errors import UserError
+from movideo.processes import all_gather_objects
 from movideo.storage.atomic import whole_file
 
 logger = logging.getLogger(__name__)
@@ -103,7 +104,7 @@ class NonFiniteGuard(L.Callback):
             self._end(trainer)
 
     def _note(self, trainer: L.Trainer) -> None:
-        clips = _of_all_processes(self._clips)
+        clips = list(chain.from_iterable(all_gather_objects(self._clips)))
         self.skipped += 1
         self._in_a_row.append({"step": trainer.global_step - 1, "clips": clips})
         if trainer.is_global_zero:
@@ -161,14 +162,6 @@ class StallGuard(L.Callback):
     on_validation_batch_start = on_validation_batch_end = on_validation_end = _arm
     on_save_checkpoint = _arm
     on_fit_end = on_exception = teardown = _disarm
-
-
-def _of_all_processes(names: list[str]) -> list[str]:
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return names
-    gathered: list[list[str]] = [[] for _ in range(distributed.get_world_size())]
-    distributed.all_gather_object(gathered, names)
-    return list(chain.from_iterable(gathered))
 
 
 def _run_folder(trainer: L.Trainer) -> Path:

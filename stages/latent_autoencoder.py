@@ -8,7 +8,7 @@ import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
-from movideo.clips.batch import ClipBatch
+from movideo.clips.batch import ClipBatch, split_batch
 from movideo.diffusion import SampleRandomness
 from movideo.losses import FramePerceptualLoss
 from movideo.metrics import PSNR, SSIM, RandomFeatureDistance, VideoMetric
@@ -113,11 +113,11 @@ class LatentAutoencoder(Stage):
 
         Of the first batch also pictures.
         """
-        size = len(batch["video"])
-        terms = self._step(batch, None)
-        self.log_dict(
-            {f"val/{name}": value for name, value in terms.items()}, batch_size=size, sync_dist=True
-        )
+        for clip in split_batch(batch, 1):
+            terms = self._step(clip, None)
+            self.validation_means.add(
+                clip["name"], {name: value[None] for name, value in terms.items()}
+            )
         reconstructed = self._evaluate(batch)
         if batch_idx == 0:
             self.log_visualization("val/reconstruction", _pairs(batch["video"], reconstructed))
@@ -133,7 +133,8 @@ class LatentAutoencoder(Stage):
         return reconstructed
 
     def on_validation_epoch_end(self) -> None:
-        """Reports the metrics over all validation clips."""
+        """Reports the losses and the metrics over all validation clips."""
+        super().on_validation_epoch_end()
         self._report("val")
 
     def on_test_epoch_end(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.utilities import rank_zero_info
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from movideo.clips.batch import EvaluationBatch
 from movideo.errors import UserError
@@ -19,7 +19,7 @@ from movideo.evaluation import Method, MethodUnavailable
 from movideo.evaluation.examples import Pictures, choose, picture_path
 from movideo.evaluation.page import write_page
 from movideo.evaluation.producer import SampleProducer
-from movideo.evaluation.provenance import Run, Software
+from movideo.evaluation.provenance import Run, Software, of_clips_seen
 from movideo.evaluation.published import published_table
 from movideo.evaluation.report import Measured, MetricInfo, Report, ReportRow
 from movideo.evaluation.samples import SampleFolder, folder_name
@@ -27,6 +27,7 @@ from movideo.hub.needs import WeightSpec
 from movideo.hub.pretrained import EMBEDDED
 from movideo.metrics import VideoMetric
 from movideo.metrics.base import Description, clip_ids
+from movideo.processes import all_gather_objects
 from movideo.text_to_image import TextToImage
 from movideo.video.write import write_image
 from movideo.visualization.clips import clip_visualization
@@ -124,9 +125,9 @@ class VideoEvaluation(L.LightningModule):
             )
 
     def training_step(self, *_: object) -> None:
-        """Never reached: `conmetric_optimizers` refuses first."""
+        """Never reached: `configure_optimizers` refuses first."""
 
-    def conmetric_optimizers(self) -> None:
+    def configure_optimizers(self) -> None:
         """Refuses to train.
 
         Raises:
@@ -155,6 +156,7 @@ class VideoEvaluation(L.LightningModule):
             title: ReportRow(self.methods[title].settings(), _measured(cells, self.seed))
             for title, cells in self.cells.items()
         }
+        self._names = set().union(*all_gather_objects(self._names))
         pictures = self._pictures()
         if self.trainer.is_global_zero:
             report = Report(
@@ -177,12 +179,12 @@ class VideoEvaluation(L.LightningModule):
 
     def _data_protocol(self) -> Description:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        protocol: Description = dict(data.protocol())
+        protocol = of_clips_seen(data.protocol(), self._names)
         return {"motion of clips without labels": self.producer.estimators, **protocol}
 
     def _pictures(self) -> Pictures | None:
         """Draws the first method's worst, median and best clip, by the first metric that can."""
-        names = {int(clip_ids([name])): name for name in _of_all_processes(self._names)}
+        names = {int(clip_ids([name])): name for name in self._names}
         title, cells = next(iter(self.cells.items()))
         for name, metric in cells.items():
             ids, values = metric.table()
@@ -207,11 +209,3 @@ def _measured(cells: dict[str, VideoMetric], seed: int) -> dict[str, Measured]:
     """Those of a method's metrics that apply to it."""
     measured = {name: Measured.of(metric, seed) for name, metric in cells.items()}
     return {name: found for name, found in measured.items() if found.samples}
-
-
-def _of_all_processes(names: set[str]) -> set[str]:
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return names
-    everyones: list[set[str]] = [set()] * distributed.get_world_size()
-    distributed.all_gather_object(everyones, names)
-    return set().union(*everyones)

@@ -29,7 +29,7 @@ from movideo.cli.stage_report import stage_report
 from movideo.cli.trainer_options import check_trainer, yield_to_flags
 from movideo.errors import UserError
 from movideo.evaluation.page import write_page
-from movideo.evaluation.provenance import Run
+from movideo.evaluation.provenance import Run, of_clips_seen
 from movideo.hub.checkpoint import Checkpoint
 from movideo.hub.model_folder import starting_point
 from movideo.hub.trust import trust
@@ -40,6 +40,7 @@ from stages.checkpoints import WholeCheckpointIO
 from stages.csv_rows import keep_rows
 from stages.guards import NonFiniteGuard, StallGuard
 from stages.progress_log import ProgressLog
+from stages.seen_clips import SeenClips
 
 TRAINED = ("unet", "decoder")  # parts that nothing but a checkpoint of the stage fills
 # What Lightning tells people who write code for it; nobody who runs the command can act on it.
@@ -143,8 +144,10 @@ class MovideoCLI(LightningCLI):
             process.wait()
 
     def before_test(self) -> None:
-        """Starts the clock."""
+        """Starts the clock, and notes which clips are measured."""
         self._started = monotonic()
+        self._seen = SeenClips()
+        self.trainer.callbacks.append(self._seen)  # type: ignore[attr-defined]
 
     def after_test(self) -> None:
         """Writes the metrics into the run's log folder: `metrics.json`, and a report with them."""
@@ -158,7 +161,7 @@ class MovideoCLI(LightningCLI):
             report = stage_report(
                 type(self.model).__name__,
                 self.config["test"].get("ckpt_path"),
-                self.datamodule.protocol(),
+                of_clips_seen(self.datamodule.protocol(), self._seen.names),
                 metrics,
                 getattr(getattr(self.model, "metrics", None), "listed", ()),
                 self.config["test"]["seed_everything"],

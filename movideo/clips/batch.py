@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 import torch
 from torch import Tensor
@@ -102,3 +102,12 @@ def without_key_frames(mask: Tensor, key_index: Tensor) -> Tensor:
     counts = mask.clone()
     counts[torch.arange(len(mask), device=mask.device), key_index] = 0
     return counts
+
+
+def split_batch(batch: ClipBatch, size: int) -> list[ClipBatch]:
+    """A batch in parts of that many clips; the last may be smaller."""
+    whole = cast(dict[str, Any], batch)
+    return [
+        cast(ClipBatch, {key: value[first : first + size] for key, value in whole.items()})
+        for first in range(0, len(batch["name"]), size)
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -14,6 +15,8 @@ from typing import Self
 import torch
 
 import movideo
+from movideo.metrics.base import Description
+from movideo.storage.digest import hex_digest
 
 PACKAGES = (
     "movideo",
@@ -122,3 +125,20 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.SubprocessError):  # no git, or no checkout
         return None
     return done.stdout.strip() or None
+
+
+def of_clips_seen(data: Description, names: Collection[str]) -> Description:
+    """The protocol of a data set, as far as it was measured: a test may be limited to some batches.
+
+    Args:
+        data: the protocol of all of it, with `samples` and `sample list`.
+        names: of the clips that were measured.
+    """
+    if len(names) == data.get("samples", len(names)):
+        return dict(data)
+    return {
+        **data,
+        "samples": len(names),
+        "sample list": hex_digest("\n".join(sorted(names)))[:16],
+        "samples of the data set": data["samples"],
+    }

@@ -16,6 +16,7 @@ from torchmetrics import Metric
 
 from movideo.metrics.bootstrap import Interval, percentile_interval, resample
 from movideo.metrics.clips import MeasuredClips
+from movideo.processes import all_gather_objects
 
 if TYPE_CHECKING:
     from movideo.estimators import Estimator
@@ -167,10 +168,7 @@ def gathered(ids: Sequence[Tensor], rows: Sequence[Tensor]) -> tuple[Tensor, Ten
     torchmetrics' own way supposes that every process has some, or that rows are plain numbers.
     """
     pieces = [(torch.cat(list(ids)), torch.cat(list(rows)))] if ids else []
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        everyones: list[Any] = [None] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(everyones, pieces)
-        pieces = [piece for theirs in everyones for piece in theirs]
+    pieces = [piece for theirs in all_gather_objects(pieces) for piece in theirs]
     if not pieces:
         return torch.empty(0, dtype=torch.int64), torch.empty(0)
     all_ids = torch.cat([piece[0] for piece in pieces])

@@ -159,7 +159,7 @@ def test_several_processes_end_with_the_command_to_run(unprepared, monkeypatch):
     own["autoencoder"].scaling_factor = 3.0  # of its latents there are none yet
     data = unprepared(encoders=Encoders(**own))
     data.prepare_data()
-    monkeypatch.setattr("datamodules.video_clips._world_size", lambda: 2)
+    monkeypatch.setattr("datamodules.video_clips.world_size", lambda: 2)
     told = r"7 of 7 clips have no latents .*; make them first with: movideo precompute --config"
     for _ in range(2):  # every rank by itself
         rank = unprepared(encoders=Encoders(**own))

@@ -263,7 +263,7 @@ def test_overfitting_takes_the_same_clips_again(make):
 def test_other_processes_do_not_wait_for_labels(make, unprepared, folder, monkeypatch):
     """Rank 0 leaves them unmade; then every rank comes to the same end by itself."""
     make(videos=str(folder))  # on another grid
-    monkeypatch.setattr("datamodules.video_clips._world_size", lambda: 2)
+    monkeypatch.setattr("datamodules.video_clips.world_size", lambda: 2)
     options = {"videos": str(folder), "labels": LabelSettings(grid=(4, 4))}
     first, second = unprepared(**options), unprepared(**options)
     first.prepare_data()
