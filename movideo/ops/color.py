@@ -1,19 +1,30 @@
 """Pictures of flow and depth for people to look at."""
 
+import math
 from functools import cache
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.utils import flow_to_image
+
+# The wheel of Baker et al.: colours around the circle, and the length of the way to each next one.
+_WHEEL = (
+    ((255, 0, 0), 15),  # red
+    ((255, 255, 0), 6),  # yellow
+    ((0, 255, 0), 4),  # green
+    ((0, 255, 255), 11),  # cyan
+    ((0, 0, 255), 13),  # blue
+    ((255, 0, 255), 6),  # magenta, and back to red
+)
 
 
 def flow_to_color(flow: Tensor, max_norm: float | Tensor | None = None) -> Tensor:
-    """Colours flow by the wheel of Baker et al. (Middlebury, ICCV 2007).
+    """Colours flow by the wheel of Baker et al. (Middlebury, ICCV 2007), closed to a circle.
 
     Hue is direction, saturation is length. Right is red, down yellow, left blue, up violet; no
-    motion is white.
+    motion is white. Programs that follow the published code to the letter leave a gap between the
+    wheel's last colour and its first: just below and just above right they show two reds.
 
     Args:
         flow: `(…, 2, H, W)`.
@@ -25,22 +36,31 @@ def flow_to_color(flow: Tensor, max_norm: float | Tensor | None = None) -> Tenso
         `(…, 3, H, W)`, RGB in [-1, 1].
     """
     flow = flow.detach().float()
-    length = torch.linalg.vector_norm(flow, dim=-3, keepdim=True)
+    length = torch.linalg.vector_norm(flow, dim=-3)
     full = (
         length.max()
         if max_norm is None
         else torch.as_tensor(max_norm, dtype=flow.dtype, device=flow.device)
     )
-    full = full.reshape(*full.shape, 1, 1, 1)
-    shown = flow / torch.maximum(length, full).clamp_min(torch.finfo(flow.dtype).tiny)
-    # torchvision divides by the longest vector it sees: one more column, of unit length, fixes the
-    # scale.
-    unit = torch.zeros_like(shown[..., :1])
-    unit[..., 0, :, :] = 1
-    pictures = flow_to_image(
-        torch.cat([shown, unit], dim=-1).reshape(-1, 2, flow.shape[-2], flow.shape[-1] + 1)
-    )
-    return _to_signed(pictures[..., :-1]).reshape(*flow.shape[:-3], 3, *flow.shape[-2:])
+    full = full.reshape(*full.shape, 1, 1)
+    saturation = length / torch.maximum(length, full).clamp_min(torch.finfo(flow.dtype).tiny)
+    wheel = _wheel().to(flow.device)
+    turn = torch.atan2(flow[..., 1, :, :], flow[..., 0, :, :]) / (2 * math.pi) % 1
+    place = turn * len(wheel)
+    before = place.long() % len(wheel)
+    hue = wheel[before].lerp(wheel[(before + 1) % len(wheel)], place.frac()[..., None])
+    color: Tensor = 1 - 2 * saturation[..., None] * (1 - hue)
+    return color.movedim(-1, -3)
+
+
+@cache
+def _wheel() -> Tensor:
+    """55 colours from right (red) clockwise, `(55, 3)`, RGB in [0, 1]."""
+    colors, lengths = zip(*_WHEEL, strict=True)
+    places = np.cumsum([0, *lengths])
+    channels = np.array([*colors, colors[0]]).T
+    steps = np.arange(places[-1])
+    return torch.tensor([np.interp(steps, places, c) / 255 for c in channels]).float().T
 
 
 def depth_to_color(depth: Tensor) -> Tensor:
