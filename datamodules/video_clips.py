@@ -159,6 +159,14 @@ class VideoClipDataModule(L.LightningDataModule):
     # ---------------------------------------------------------------------------------------- files
 
     @property
+    def sizes(self) -> list[tuple[int, int]]:
+        """Those of the clips, `(H, W)`: of all, and of each training bucket."""
+        return [
+            self.settings.size,
+            *((height, width) for _, height, width in self.training.buckets),
+        ]
+
+    @property
     def label_dir(self) -> Path:
         """Where new labels go: a folder of their own for each choice of estimators."""
         return self.labels.directory

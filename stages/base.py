@@ -32,6 +32,7 @@ from movideo.hub.model_folder import starting_point
 from movideo.hub.needs import WeightSpec
 from movideo.hub.pretrained import PretrainedModule
 from movideo.hub.weight_files import first_line
+from movideo.models import VideoAutoencoder
 from stages.clip_means import ClipMeans
 from stages.ema import WeightAverage
 from stages.randomness import seed_torch
@@ -174,6 +175,16 @@ class Stage(L.LightningModule):
         data: Any = getattr(self.trainer, "datamodule", None)
         if hasattr(data, "serve_encodings"):
             data.serve_encodings({n: getattr(self, n) for n in self.encoders if n in self._frozen})
+
+    def check_size(self, size: tuple[int, int]) -> None:
+        """Refuses clips of a size `(H, W)` that a part cannot take, before they are prepared.
+
+        Raises:
+            UserError: names the size and what to choose.
+        """
+        for part in self.components().values():
+            if isinstance(part, VideoAutoencoder):
+                part.latent_size(size)
 
     def untrained(self) -> list[str]:
         """Trained parts that are still as they were initialised, as far as they can tell."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
@@ -18,6 +19,7 @@ _UNKNOWN = re.compile(
     r"|Option|unrecognized arguments:) '?(?P<key>[^\s'=]+)"
 )
 _KEY = re.compile(r'Parser key "(.*)":')
+_NESTED = re.compile(r"NestedArg\(key='(?P<key>[^']*)'")
 _UNION = "Does not validate against any of the Union"
 _HINT = "; see the command's --help"
 # Options of earlier versions, by what they are called now beside them; CHANGELOG.md has all names.
@@ -106,11 +108,43 @@ def explain(message: str, known: Iterable[str] = ()) -> str:
         keys += [part.lstrip("-") for part in (unknown["group"], unknown["key"]) if part]
         return _unknown_option(".".join(keys), known)
     if "; " in reason:  # explained already, by the parser of a part
-        prefix = "".join(f"{key}." for key in keys)
+        parents = [*keys, *_parents(message, reason.partition(":")[0])]
+        prefix = "".join(f"{key}." for key in parents)
         return prefix + reason.replace("did you mean ", f"did you mean {prefix}")
     reason = re.sub(r"<class '(?:[^']*\.)?(.*?)'>", r"\1", reason.removeprefix("argument "))
     reason = reason.replace("Expected a ", "expected ").replace(". Got value:", ", got")
     return f"{'.'.join(keys)}: {reason}{_HINT}" if keys else f"{reason}{_HINT}"
+
+
+def _parents(message: str, key: str) -> list[str]:
+    """Where in the value given a key stands that a part did not know: the keys above it.
+
+    jsonargparse tells the part's own key alone, and ends its message with the value.
+    """
+    _, _, given = message.rpartition("Given value: ")
+    nested = _NESTED.match(given)
+    if nested:
+        path = nested["key"].split(".")
+    else:
+        try:
+            path = _path(ast.literal_eval(given), key.split(".")) or []
+        except (ValueError, SyntaxError):  # cut short, or no plain value
+            return []
+    above = path[: -len(key.split("."))]
+    return [part for part in above if part != "init_args"]
+
+
+def _path(value: Any, key: list[str]) -> list[str] | None:
+    """The keys that lead to a nested key in a mapping, itself last; None if it is not there."""
+    if not isinstance(value, dict):
+        return None
+    if key[0] in value and (len(key) == 1 or _path(value[key[0]], key[1:])):
+        return key
+    for name, inner in value.items():
+        found = _path(inner, key)
+        if found is not None:
+            return [name, *found]
+    return None
 
 
 def _unknown_option(key: str, known: Iterable[str]) -> str:

@@ -53,6 +53,7 @@ NOT_FOR_USERS = (
     r"The dirpath has changed from",
     r"Total length of `list` across ranks is zero",
     r"Detected call of `lr_scheduler.step\(\)` before",  # the discriminators' optimiser starts late
+    r"It is recommended to use `self.log\(.*sync_dist=True",  # means are of all processes already
     r"Using ModelCheckpoint with manual optimization",
 )
 
@@ -123,6 +124,9 @@ class MovideoCLI(LightningCLI):
         telling(super().instantiate_classes)
         self.trainer.strategy.checkpoint_io = WholeCheckpointIO()
         check_trainer(self.trainer, self.model)
+        if isinstance(self.model, Stage):
+            for size in getattr(self.datamodule, "sizes", ()):
+                self.model.check_size(size)
         if self._is_untrained and isinstance(self.model, Stage) and self.model.untrained():
             raise _untrained(type(self.model).__name__)
         if self.config["subcommand"] == "fit" and self.config["fit"].get("ckpt_path"):

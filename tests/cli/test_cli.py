@@ -1,5 +1,6 @@
 """The command's manners: help, configs, and one clear line for every mistake."""
 
+import json
 import os
 import signal
 import subprocess
@@ -273,6 +274,38 @@ def test_explain_leaves_the_key_and_the_reason():
     assert explain("Group 'data' does not accept option 'sise'", ["data.size"]) == (
         "data.sise: no such option; did you mean data.size?"
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        (("--model.lr_scheduler.warmup_step", "1"), "model.lr_scheduler.warmup_step"),
+        (("--model.image_encoder.pretrainedd", "x"), "model.image_encoder.pretrainedd"),
+        (("--model.unet.init_args.nonsense", "1"), "model.unet.nonsense"),
+        ({"lr_scheduler": {"init_args": {"warmup_step": 3}}}, "model.lr_scheduler.warmup_step"),
+        ({"unet": {"init_args": {"down_blok": 3}}}, "model.unet.down_blok"),
+        ({"image_encoder": {"init_args": {"confg": 3}}}, "model.image_encoder.confg"),
+    ],
+)
+def test_a_misspelled_key_is_told_with_all_that_is_above_it(movideo, tmp_path, given, key):
+    if isinstance(given, dict):
+        (tmp_path / "c.yaml").write_text(json.dumps({"model": {"init_args": given}}))
+        given = ("--config", "c.yaml")
+    error = movideo("fit", "--config", "stage2.yaml", *given).error
+    assert error.startswith(f"{key}: no such option")
+
+
+@pytest.mark.parametrize("stage", [0, 2, 3])
+def test_a_size_that_the_autoencoder_cannot_take_is_refused_at_once(movideo, tmp_path, stage):
+    options = ("--config", f"stage{stage}.yaml", "--data.size=[66, 66]")
+    assert movideo("fit", *options).error.startswith("size 66x66: the autoencoder")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_bucket_that_the_autoencoder_cannot_take_is_refused_at_once(movideo, tmp_path):
+    bucket = "--data.training.buckets=[[17, 48, 90]]"
+    assert "size 48x90" in movideo("fit", "--config", "stage2.yaml", bucket).error
+    assert not list(tmp_path.iterdir())
 
 
 def test_an_untrained_network_is_not_measured(movideo):
