@@ -79,8 +79,16 @@ class StepCheckpoint(ModelCheckpoint):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Lightning does this only for a run that was never saved."""
-        if not self._should_skip_saving_checkpoint(trainer):
+        if self._should_skip_saving_checkpoint(trainer):
+            return
+        # A run that goes on counts one step more: it takes each checkpoint for one that was saved
+        # before its step was counted. This one comes after, and loggers would miss a step.
+        loop = trainer.fit_loop.epoch_loop
+        loop._batches_that_stepped -= 1
+        try:
             self._save_last_checkpoint(trainer, self._monitor_candidates(trainer))
+        finally:
+            loop._batches_that_stepped += 1
 
 
 def _forget_other_places(state: dict[str, Any]) -> None:

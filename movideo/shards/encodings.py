@@ -5,12 +5,13 @@ Kept ahead of training, they spare it the encoders and, where nothing else needs
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from movideo.clips.clip import Clip, read_clip
@@ -55,6 +56,11 @@ class LatentProducer(RowProducer[ClipLatents]):
         """The autoencoder's hash."""
         return {"autoencoder": self.encoder.fingerprint()}
 
+    @property
+    @override
+    def networks(self) -> Sequence[nn.Module]:
+        return (self.encoder,)
+
     @torch.no_grad()
     @override
     def make(self, clip: Clip) -> ClipLatents:
@@ -75,6 +81,11 @@ class TokenProducer(RowProducer[ClipTokens]):
     def settings(self) -> dict[str, Any]:
         """The image encoder's hash."""
         return {"image_encoder": self.encoder.fingerprint()}
+
+    @property
+    @override
+    def networks(self) -> Sequence[nn.Module]:
+        return (self.encoder,)
 
     @torch.no_grad()
     @override

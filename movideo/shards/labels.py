@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from typing_extensions import override
 
 from movideo.clips.clip import Clip, read_clip
@@ -88,6 +88,11 @@ class LabelProducer(RowProducer[ClipLabels]):
             "flow": self.flow_estimator.settings(),
             "grid": None if self.grid is None else list(self.grid),
         }
+
+    @property
+    @override
+    def networks(self) -> Sequence[nn.Module]:
+        return self.depth_estimator, self.flow_estimator
 
     @override
     def make(self, clip: Clip) -> ClipLabels:

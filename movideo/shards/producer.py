@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from movideo.clips.clip import Clip
 from movideo.errors import VideoError
@@ -35,6 +35,11 @@ class RowProducer(ABC, Generic[AnyRow]):
     @abstractmethod
     def settings(self) -> Mapping[str, Any]:
         """What rows depend on besides their clip, JSON values: in each shard and in its name."""
+
+    @property
+    def networks(self) -> Sequence[nn.Module]:
+        """What computes on a device; training needs its memory afterwards."""
+        return ()
 
     @abstractmethod
     def make(self, clip: Clip) -> AnyRow:
@@ -101,6 +106,8 @@ def produce_rows(
     with Progress(total=sum(map(len, missing)), desc=f"making {noun}", unit="clip") as bar:
         for shard in filter(None, missing):
             failed |= _make_shard(shard, directory, producer, bar)
+    for network in producer.networks:
+        network.cpu()
     if failed:
         reasons = "\n".join(sorted(failed.values()))
         _logger.warning("%d clips have no %s:\n%s", len(failed), noun, reasons)

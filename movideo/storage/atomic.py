@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +12,8 @@ from movideo.errors import UserError
 from movideo.storage.digest import hex_digest
 
 _LONGEST_NAME = 255  # bytes, on every file system in use
+
+_logger = logging.getLogger(__name__)
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Error numbers of a disk, a quota or a limit that is reached."""
@@ -98,7 +101,7 @@ def _locked(path: Path, wait: bool = True) -> Iterator[None]:
     while True:
         if path.is_symlink():  # another's, maybe: what is written shall not land where it leads
             path.unlink(missing_ok=True)
-        with open(path, "ab", opener=_no_link) as file, _lock(file.fileno(), wait):
+        with open(path, "ab", opener=_no_link) as file, _lock(path, file.fileno(), wait):
             # Who held it before may have renamed or removed the file that was opened here.
             if _is_at(path, file.fileno()):
                 yield
@@ -110,9 +113,15 @@ def _no_link(path: str, flags: int) -> int:
 
 
 @contextmanager
-def _lock(descriptor: int, wait: bool) -> Iterator[None]:
+def _lock(path: Path, descriptor: int, wait: bool) -> Iterator[None]:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise
+            _logger.warning("%s: another process writes it; waiting for it to end", path)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
     except OSError:
         # Some network file systems know no locks: a file is then written without, never removed.
         if not wait:

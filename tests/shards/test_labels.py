@@ -311,3 +311,16 @@ def test_statistics_of_nothing_moving_and_of_nothing():
     assert (statistics.depth_std, statistics.flow_std) == (1.0, 1.0)
     with pytest.raises(UserError, match="no labels"):
         label_statistics([], MotionSpace((2, 2)))
+
+
+def test_estimators_leave_the_device_when_all_is_made(tmp_path, reads):
+    class Watched(RedDepth):
+        left = False
+
+        def cpu(self):
+            self.left = True
+            return super().cpu()
+
+    depth = Watched()
+    produce_rows([make_clip(0)], tmp_path, LabelProducer(depth, BlueFlow()))
+    assert depth.left

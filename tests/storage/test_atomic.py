@@ -1,10 +1,13 @@
 """Names and messages of files that are written whole; what locks and kills do is in test_write."""
 
 import errno
+import logging
 import os
 import resource
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -86,3 +89,24 @@ def test_a_command_that_reaches_a_limit_says_so_in_one_line(tmp_path, command):
     last = done.stderr.strip().splitlines()[-1]
     assert "File too large" in last
     assert "free some space and run it again" in last
+
+
+def test_who_waits_for_another_process_is_told(tmp_path, caplog):
+    path = tmp_path / "a.mp4"
+    seen = threading.Event()
+
+    class Seen(logging.Handler):
+        def emit(self, record):
+            seen.set()
+
+    logging.getLogger("movideo.storage.atomic").addHandler(handler := Seen())
+    with ThreadPoolExecutor(1) as pool:
+        with whole_file(path) as temporary:
+            temporary.write_text("first")
+            other = pool.submit(check_writable, path)
+            assert seen.wait(60)
+            assert not other.done()
+        other.result()
+    logging.getLogger("movideo.storage.atomic").removeHandler(handler)
+    assert "another process writes it; waiting for it to end" in caplog.text
+    assert path.read_text() == "first"
