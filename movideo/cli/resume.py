@@ -23,9 +23,9 @@ _IN_RUN = "checkpoints"  # where Lightning keeps them, in the folder of a run
 def resolve(config: Any, command: str) -> None:
     """Puts a file in the place of a word as `ckpt_path`; `auto` becomes nothing if there is none.
 
-    `auto` is the newest whole checkpoint of the run, `last` the newest that is called so. The run
-    is all versions of the (first) logger's `save_dir/name`, or the one version that is given. In
-    training, the version that wrote the checkpoint is gone on with.
+    `auto` is the furthest whole checkpoint of the run's newest version, `last` that of those which
+    are called so. The run is all versions of the (first) logger's `save_dir/name`, or the one
+    version that is given. In training, the version that wrote the checkpoint is gone on with.
 
     Args:
         config: a command's, with `trainer` and `ckpt_path`; changed here.
@@ -53,7 +53,7 @@ def resolve(config: Any, command: str) -> None:
                 f"ckpt_path: {word} looks in {run}, and trainer.callbacks has a dirpath of its "
                 "own; leave that out, or name the checkpoint"
             )
-    found = newest_whole(_checkpoints(run, version, "last" if word == LAST else ""))
+    found = newest_whole(run, _checkpoints(run, version, "last" if word == LAST else ""))
     if found is None and word == LAST:
         raise UserError(f"ckpt_path: last, and there is none in {run}; name the checkpoint")
     config["ckpt_path"] = None if found is None else str(found)
@@ -73,29 +73,42 @@ def _checkpoints(run: Path, version: str | int | None, begins: str) -> Iterator[
                     yield Path(folder, file)
 
 
-def newest_whole(paths: Iterable[Path]) -> Path | None:
-    """The newest checkpoint that can be read; each newer one is named in a warning.
+def newest_whole(run: Path, paths: Iterable[Path]) -> Path | None:
+    """The checkpoint to go on from: the furthest of the version that was written to last.
+
+    Files that were copied are all as old as their copies: within a version the training step tells
+    which is newer, and the time only between two of one step. Those that cannot be read are named
+    in a warning.
+
+    Args:
+        run: the folder of the versions.
+        paths: checkpoints in it.
 
     Raises:
         UserError: there are some, and none can be read.
     """
-    newest_first = sorted(paths, key=lambda path: path.stat().st_mtime_ns, reverse=True)
+    versions: dict[str, list[Path]] = {}
+    for path in paths:
+        versions.setdefault(path.relative_to(run).parts[0], []).append(path)
     damaged: list[str] = []
-    for path in newest_first:
-        try:
-            Checkpoint.read(path)
-        except UserError as error:
-            damaged.append(str(error))
-        else:
+    for files in sorted(versions.values(), key=lambda files: max(map(_time, files)), reverse=True):
+        steps: dict[Path, int] = {}
+        for path in files:
+            try:
+                steps[path] = Checkpoint.read(path).step
+            except UserError as error:
+                damaged.append(str(error))
+        if steps:
             for reason in damaged:
                 logger.warning("%s; an older one is taken", reason)
-            return path
-    if newest_first:
-        raise UserError(
-            f"{newest_first[0].parent}: no checkpoint there can be read; "
-            "remove the folder to start anew"
-        )
+            return max(steps, key=lambda path: (steps[path], _time(path)))
+    if versions:
+        raise UserError(f"{run}: no checkpoint there can be read; remove the folder to start anew")
     return None
+
+
+def _time(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def _first(loggers: Any) -> Any:

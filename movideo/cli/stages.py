@@ -9,12 +9,14 @@ import re
 import sys
 import traceback
 import warnings
+from enum import Enum
 from importlib import import_module
 from pathlib import Path
 from time import monotonic
 from typing import Any
 
 import torch
+import yaml
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -191,6 +193,8 @@ def run_stage(arguments: list[str]) -> None:
     """
     _quieten()
     torch.set_float32_matmul_precision("high")  # TF32 on a GPU
+    # Defaults of Lightning's own callbacks that its `config.yaml` could not hold otherwise.
+    yaml.SafeDumper.add_multi_representer(Enum, lambda to, member: to.represent_data(member.value))
     # Not `args`: the processes that Lightning launches are given this command line.
     sys.argv[1:] = arguments
     shared = {

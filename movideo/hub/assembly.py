@@ -11,7 +11,14 @@ import movideo
 from movideo.errors import UserError
 from movideo.hub.card import Training, model_card, read_training
 from movideo.hub.checkpoint import Checkpoint
-from movideo.hub.model_folder import OPTIONAL, PARTS, ModelFolder, is_checkpoint, write_model
+from movideo.hub.model_folder import (
+    OPTIONAL,
+    PARTS,
+    ModelFolder,
+    is_checkpoint,
+    save_part,
+    write_model,
+)
 
 NEEDED = ("motion", "video")
 
@@ -71,7 +78,7 @@ def write_share(place: str | Path, folder: str | Path) -> None:
         if "pretrained" not in described and any(
             key.startswith(f"{name}.") for key in checkpoint.state
         ):
-            checkpoint.component(name).save_pretrained(Path(folder) / name)
+            save_part(checkpoint.component(name), Path(folder) / name)
 
 
 def _share(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from diffusers import ModelMixin
 from huggingface_hub import snapshot_download
+from safetensors import SafetensorError
 
 from movideo.errors import UserError
 from movideo.hub.checkpoint import Checkpoint, describe, find_class
@@ -22,7 +23,7 @@ from movideo.hub.pretrained import (
     read_config,
 )
 from movideo.hub.weight_files import LOADING_ERRORS, first_line
-from movideo.storage.atomic import whole_file
+from movideo.storage.atomic import cannot_write, whole_file
 from movideo.storage.paths import check_links
 
 INDEX = "model_index.json"
@@ -73,13 +74,25 @@ def write_model(
     (folder / INDEX).unlink(missing_ok=True)
     index: dict[str, Any] = dict(about)
     for name, part in parts.items():
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        part.save_pretrained(folder / name)
+        save_part(part, folder / name)
         index[name] = [type(part).__module__, type(part).__qualname__]
     with whole_file(folder / CARD) as temporary:
         temporary.write_text(card, "utf-8")
     with whole_file(folder / INDEX) as temporary:
         temporary.write_text(json.dumps(index, indent=2) + "\n", "utf-8")
+
+
+def save_part(part: Any, folder: Path) -> None:
+    """Writes a part into a folder of its own.
+
+    Raises:
+        UserError: there is no room, or it cannot be written for another reason.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        part.save_pretrained(folder)
+    except (OSError, SafetensorError) as error:
+        raise cannot_write(folder, error) from error
 
 
 class ModelFolder:

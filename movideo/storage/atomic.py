@@ -4,9 +4,12 @@ import errno
 import fcntl
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from safetensors import SafetensorError
 
 from movideo.errors import UserError
 from movideo.storage.digest import hex_digest
@@ -30,11 +33,18 @@ def hidden_beside(path: Path, ending: str) -> Path:
     return path.with_name(hidden)
 
 
-def cannot_write(path: str | Path, error: OSError) -> UserError:
+def cannot_write(path: str | Path, error: OSError | SafetensorError) -> UserError:
     """The error to raise where a file cannot be written: it says whether there is room."""
-    what = error.strerror or error
-    advice = "free some space and run it again" if error.errno in FULL else "choose another place"
+    number = error.errno if isinstance(error, OSError) else _number_told(str(error))
+    what = os.strerror(number) if number else error
+    advice = "free some space and run it again" if number in FULL else "choose another place"
     return UserError(f"{path}: cannot be written ({what}); {advice}")
+
+
+def _number_told(message: str) -> int:
+    """The operating system's number of an error that safetensors tells in words; 0 for none."""
+    found = re.search(r"os error (\d+)", message)
+    return int(found[1]) if found else 0
 
 
 @contextmanager
@@ -54,7 +64,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         with _locked(temporary), _removed_after_errors(temporary):
             yield temporary
             os.replace(temporary, path)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise cannot_write(path, error) from error
 
 

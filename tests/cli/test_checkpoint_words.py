@@ -144,3 +144,32 @@ def test_rows_of_a_csv_log_stay_when_a_run_goes_on(movideo):
     assert both[: len(first)] == first
     steps = [int(row["step"]) for row in both if row["train/loss"]]
     assert steps == [0, 1, 2, 3]
+
+
+def test_auto_goes_on_from_the_furthest_checkpoint_of_a_copied_run(movideo):
+    """A copy makes all files as old as itself, and in the order of their names."""
+    save = (
+        "--trainer.callbacks=stages.checkpoints.StepCheckpoint",
+        "--trainer.callbacks.filename={step}",
+        "--trainer.callbacks.every_n_train_steps=1",
+        "--trainer.callbacks.save_top_k=-1",
+        "--trainer.callbacks.save_last=false",
+    )
+    fit(movideo, 3, *save)
+    folder = RUN / "version_0/checkpoints"
+    assert sorted(path.name for path in folder.iterdir()) == [
+        f"step={number}.ckpt" for number in (1, 2, 3)
+    ]
+    for number in (3, 2, 1):
+        (folder / f"step={number}.ckpt").touch()  # the first step is the youngest file
+    fit(movideo, 4, *save, "--ckpt_path", "auto")
+    assert sorted(path.name for path in folder.iterdir()) == [
+        f"step={number}.ckpt" for number in (1, 2, 3, 4)  # and no step=2-v1.ckpt
+    ]  # fmt: skip
+
+
+def test_a_callback_with_an_enumeration_among_its_defaults_can_be_added(movideo):
+    timer = "--trainer.callbacks+=lightning.pytorch.callbacks.Timer"
+    fit(movideo, 1, timer)
+    assert "interval: step" in (RUN / "version_0/config.yaml").read_text()
+    assert (RUN / "version_0/checkpoints/last.ckpt").is_file()  # ours are there too

@@ -153,6 +153,49 @@ def test_a_job_whose_time_is_up_saves_and_comes_again(folder, slurm, uninterrupt
     assert "ended with status 75" in read(folder / f"deadline-{job}.out")
 
 
+def test_two_processes_on_one_node_learn_as_two_on_two(folder, slurm, uninterrupted):
+    job = submit(slurm, folder, "one-node", "--nodes=1", "--ntasks-per-node=2")
+    assert slurm.wait(job, 400)["JobState"] == "COMPLETED"
+    assert losses(folder / "runs" / "one-node") == uninterrupted  # to the bit
+    assert len(list((folder / "logs").glob(f"one-node-{job}.*.log"))) == 2
+
+
+def test_two_nodes_with_two_processes_each_learn_as_four_of_torchrun(folder, slurm, labels):
+    few = "--trainer.max_steps=6"
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+    subprocess.run(
+        [
+            *launcher, "--nproc-per-node=4", "-m", "movideo", "fit", "--config=cluster/ddp.yaml",
+            *FIT, few, "--trainer.devices=4", "--trainer.logger.init_args.name=four",
+            "--trainer.logger.init_args.version=0",
+        ],
+        cwd=folder, check=True, env=without_slurm(), timeout=600,
+    )  # fmt: skip
+    job = submit(slurm, folder, "two-each", "--ntasks-per-node=2", words=(few,))
+    assert slurm.wait(job, 400)["JobState"] == "COMPLETED"
+    found = losses(folder / "runs" / "two-each")
+    assert sorted(found) == list(range(6))
+    assert found == losses(folder / "runs" / "four")  # to the bit
+    ranks = {path.name.split(".")[-2] for path in (folder / "logs").glob(f"two-each-{job}.*.log")}
+    assert ranks == {"0", "1", "2", "3"}
+
+
+def test_a_job_whose_node_dies_comes_again_when_there_are_two(folder, slurm, uninterrupted):
+    job = submit(
+        slurm, folder, "dead-node", words=("--trainer.callbacks+=tests.slurm.pause.Pause",)
+    )
+    checkpoint = folder / "runs" / "dead-node" / "version_0" / "checkpoints" / "last.ckpt"
+    wait_for(lambda: len(losses(folder / "runs" / "dead-node")) >= 5, 240, "the first steps")
+    slurm.kill_node("n2", folder / "slurm")
+    wait_for(lambda: slurm.job(job)["Restarts"] == "1", 300, "it to be put back")
+    slurm.run("sinfo")
+    assert not checkpoint.exists() or torch.load(checkpoint, weights_only=True)  # whole or none
+    slurm.start_node("n2")
+    ended = slurm.wait(job, 400)
+    # What came after the last checkpoint is computed again, and is the same again.
+    check(slurm, folder, "dead-node", ended, uninterrupted, repeats=True)
+
+
 def test_the_chain_ends_with_metrics_of_the_whole_model(folder, slurm, labels):
     """The scripts with other #SBATCH lines, as a user edits them; two steps a stage."""
     scripts = folder / "cluster"
@@ -186,7 +229,7 @@ def submit(slurm, folder, name, *options, words=()):
     )  # fmt: skip
 
 
-def check(slurm, folder, name, ended, uninterrupted):
+def check(slurm, folder, name, ended, uninterrupted, repeats=False):
     """The job was started more than once, in one folder, and learned as if it had not been."""
     run = folder / "runs" / name
     for output in (*folder.glob(f"{name}-*.out"), *(folder / "logs").glob(f"{name}-*.log")):
@@ -198,7 +241,7 @@ def check(slurm, folder, name, ended, uninterrupted):
     assert {path.parent for path in starts} == {run / "version_0"}
     assert [path.name for path in (run / "version_0" / "checkpoints").iterdir()] == ["last.ckpt"]
     assert len(list((folder / "logs").glob(f"{name}-*.log"))) == 2
-    found = losses(run)
+    found = losses(run, repeats)
     for step, loss in sorted(found.items()):
         slurm.note(f"{name}: step {step}: loss {loss!r}, uninterrupted {uninterrupted[step]!r}")
     assert sorted(found) == list(range(STEPS))  # none is lost

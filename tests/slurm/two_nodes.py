@@ -32,14 +32,15 @@ SwitchType=switch/none
 MpiDefault=none
 ReturnToService=2
 KillWait=60
+SlurmdTimeout=15
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
 SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
 SlurmdLogFile={folder}/slurmd-%n.log
-NodeName=n1 NodeHostname={host} Port={ports[1]} CPUs=1 RealMemory=8000
-NodeName=n2 NodeHostname={host} Port={ports[2]} CPUs=1 RealMemory=8000
+NodeName=n1 NodeHostname={host} Port={ports[1]} CPUs=2 RealMemory=8000
+NodeName=n2 NodeHostname={host} Port={ports[2]} CPUs=2 RealMemory=8000
 PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 """
 
@@ -78,6 +79,22 @@ class TwoNodes:
         self.note(f"$ {' '.join(words)}\n{done.stdout}{done.stderr}")
         assert done.returncode == 0, f"{words}: {done.stderr}"
         return done.stdout.strip()
+
+    def start_node(self, node: str) -> None:
+        """Brings a node up, as its operator does."""
+        self.run(_found("slurmd"), "-N", node)
+
+    def kill_node(self, node: str, folder: Path) -> None:
+        """Ends a node as a power failure does: its daemon and all that it runs, at once."""
+        daemon = int((folder / f"slurmd-{node}.pid").read_text())
+        steps = [
+            process
+            for process, words in _processes().items()
+            if words and words[0].startswith("slurmstepd") and _listens(process, folder, node)
+        ]
+        for process in (daemon, *_with_children(steps)):
+            self.note(f"kill -9 {process} ({' '.join(_processes().get(process, []))[:80]})")
+            os.kill(process, signal.SIGKILL)
 
     def job(self, number: str) -> dict[str, str]:
         """What SLURM knows of a job: JobState, Restarts and others."""
@@ -122,7 +139,7 @@ def two_nodes(folder: Path, transcript: Path) -> Iterator[TwoNodes]:
         )  # fmt: skip
         slurm.run(_found("slurmctld"))
         for node in NODES:
-            slurm.run(_found("slurmd"), "-N", node)
+            slurm.start_node(node)
         wait_for(
             lambda: slurm.run("sinfo", "--noheader", "--format=%T %D") == "idle 2", 30, "two nodes"
         )
@@ -153,6 +170,47 @@ def wait_for(reached: Callable[[], bool], seconds: float, what: str) -> None:
         if time.monotonic() > end:
             raise TimeoutError(f"waited {seconds} s for {what}")
         time.sleep(0.5)
+
+
+def _processes() -> dict[int, list[str]]:
+    """The command lines of all processes by their numbers."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            found[int(path.parent.name)] = path.read_text(errors="replace").split("\0")
+        except OSError:  # ended meanwhile
+            continue
+    return found
+
+
+def _listens(process: int, folder: Path, node: str) -> bool:
+    """Whether a step's daemon is that node's: its socket lies in the node's spool."""
+    spool = str(folder / f"spool-{node}")
+    try:
+        sockets = Path("/proc/net/unix").read_text().splitlines()
+        own = {
+            os.readlink(link).partition("[")[2].rstrip("]")
+            for link in Path(f"/proc/{process}/fd").iterdir()
+            if os.readlink(link).startswith("socket:")
+        }
+    except OSError:
+        return False
+    return any(line.split()[6] in own and spool in line for line in sockets[1:])
+
+
+def _with_children(processes: list[int]) -> list[int]:
+    """Those and all that they have started, parents first."""
+    parents = {}
+    for number in _processes():
+        try:
+            stat = Path(f"/proc/{number}/stat").read_text()
+        except OSError:
+            continue
+        parents[number] = int(stat.rpartition(")")[2].split()[1])
+    found = list(processes)
+    for one in found:
+        found += [number for number, parent in parents.items() if parent == one]
+    return found
 
 
 def _found(program: str) -> str | None:

@@ -11,9 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from movideo.clips.clip import Clip
 from movideo.errors import UserError
+from movideo.hub.model_folder import save_part
 from movideo.storage.atomic import cannot_write, check_writable, hidden_beside, whole_file
 
 LONG = ("é" * 118 + ".mp4", "x" * 251 + ".csv", "x" * 255)
@@ -110,3 +112,12 @@ def test_who_waits_for_another_process_is_told(tmp_path, caplog):
     logging.getLogger("movideo.storage.atomic").removeHandler(handler)
     assert "another process writes it; waiting for it to end" in caplog.text
     assert path.read_text() == "first"
+
+
+def test_what_safetensors_tells_of_a_full_disk_is_told_alike(tmp_path):
+    class Part:
+        def save_pretrained(self, folder):
+            raise SafetensorError("Error while serializing: I/O error: quota (os error 122)")
+
+    with pytest.raises(UserError, match=r"a: cannot be written \(Disk quota exceeded\); free some"):
+        save_part(Part(), tmp_path / "a")
