@@ -178,7 +178,7 @@ def test_auto_takes_the_newest_checkpoint_that_is_whole(movideo, tmp_path, caplo
     for path in folder.glob("*.ckpt"):
         path.write_bytes(b"words")
     error = movideo("fit", *options(tmp_path, 0, "run", 4, 2)).error
-    assert error.startswith("runs/run/version_0/checkpoints: no checkpoint there can be read")
+    assert error.startswith("runs/run: no checkpoint there can be read")
 
 
 @pytest.mark.parametrize(
