@@ -24,7 +24,7 @@ from movideo.evaluation.published import published_table
 from movideo.evaluation.report import Measured, MetricInfo, Report, ReportRow
 from movideo.evaluation.samples import SampleFolder, folder_name
 from movideo.hub.needs import WeightSpec
-from movideo.hub.pretrained import EMBEDDED
+from movideo.hub import EMBEDDED
 from movideo.metrics import VideoMetric
 from movideo.metrics.base import Description, clip_ids
 from movideo.processes import all_gather_objects

@@ -14,8 +14,8 @@ from movideo.clips.batch import ClipBatch, key_frames
 from movideo.clips.key_frames import KeyFrameBatch
 from movideo.diffusion import ClassifierFreeGuidance, Guidance, sample_generator
 from movideo.errors import UserError
+from movideo.hub import EMBEDDED
 from movideo.hub.needs import WeightSpec
-from movideo.hub.pretrained import EMBEDDED
 from movideo.metrics import VideoMetric
 from movideo.pipeline import GeneratedVideos, MoVideoPipeline
 from movideo.text_to_image import TextToImage, required

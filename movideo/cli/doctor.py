@@ -19,9 +19,10 @@ import stages
 from datamodules import VideoClipDataModule
 from movideo.cli.parser import UserArgumentParser, telling
 from movideo.errors import UserError
+from movideo.hub import EMBEDDED
 from movideo.hub.model_folder import INDEX
 from movideo.hub.needs import Need, WeightSpec, needed_weights
-from movideo.hub.pretrained import EMBEDDED, WEIGHTS_FOLDER, read_config
+from movideo.hub.pretrained import WEIGHTS_FOLDER, read_config
 
 MISSING = 1  # exit status: the machine or the config lacks weights
 PACKAGES = (

@@ -10,7 +10,6 @@ from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
-from lightning.pytorch.cli import LightningArgumentParser
 
 from movideo.errors import UserError
 
@@ -60,12 +59,6 @@ class UserArgumentParser(ArgumentParser):
         """
         options = telling(self.instantiate, self.parse_args(arguments))
         return {name: value for name, value in options.items(branches=True) if "." not in name}
-
-
-class StageArgumentParser(LightningArgumentParser):
-    """The same for LightningCLI."""
-
-    error = UserArgumentParser.error
 
 
 def telling(build: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -24,7 +24,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 import stages
 from datamodules import VideoClipDataModule
 from movideo.cli.configs import shipped_config, shipped_configs
-from movideo.cli.parser import StageArgumentParser, telling
+from movideo.cli.parser import UserArgumentParser, telling
 from movideo.cli.resume import resolve
 from movideo.cli.saved_config import SaveConfig
 from movideo.cli.stage_report import stage_report
@@ -58,6 +58,12 @@ NOT_FOR_USERS = (
     r"It is recommended to use `self.log\(.*sync_dist=True",  # means are of all processes already
     r"Using ModelCheckpoint with manual optimization",
 )
+
+
+class StageArgumentParser(LightningArgumentParser):
+    """LightningCLI's parser, with errors for the person who typed the arguments."""
+
+    error = UserArgumentParser.error
 
 
 class MovideoCLI(LightningCLI):

@@ -1,4 +1,8 @@
-"""`movideo scenes`, `generate` and `export`: one function each, its arguments are the options."""
+"""`movideo scenes`, `generate` and `export`: one function each, its arguments are the options.
+
+What a command computes with is imported when it runs, and its types are not named here, for which
+jsonargparse would import them: its help comes without.
+"""
 
 from __future__ import annotations
 
@@ -6,24 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
-from torch import Tensor
-
-from movideo.diffusion import ClassifierFreeGuidance
 from movideo.errors import UserError
-from movideo.hub.assembly import write_share
-from movideo.hub.model_folder import is_checkpoint
-from movideo.hub.pretrained import EMBEDDED
+from movideo.hub import EMBEDDED
 from movideo.hub.trust import trust as trust_packages
-from movideo.motion import ClipShape, parse_motion
-from movideo.motion import save_motion as write_motion
-from movideo.pipeline import MoVideoPipeline
-from movideo.scenes.files import SceneSettings, write_scenes
 from movideo.storage.atomic import check_writable
-from movideo.text_to_image import TextToImage
-from movideo.video.read import read_image
-from movideo.video.write import write_gif, write_image, write_mp4
-from movideo.visualization.clips import result_visualization, write_motion_videos
 
 DType = Literal["float32", "bfloat16", "float16"]
 
@@ -40,6 +30,8 @@ def scenes(
         num_frames: frames a clip.
         size: height and width in pixels.
     """
+    from movideo.scenes.files import SceneSettings, write_scenes
+
     write_scenes(out, SceneSettings(count=clips, seed=seed, num_frames=num_frames, size=size))
     print(f"{clips} clips in {out}, labels in {Path(out) / 'labels'}")
 
@@ -54,6 +46,10 @@ def export(out: str, checkpoints: list[str], trust: str | list[str] | None = Non
             stage's share of a model, for another run of that stage to start from.
         trust: packages whose classes the checkpoints may name.
     """
+    from movideo.hub.assembly import write_share
+    from movideo.hub.model_folder import is_checkpoint
+    from movideo.pipeline import MoVideoPipeline
+
     _trust(trust)
     if not checkpoints:
         raise UserError("--checkpoints []: give one or more")
@@ -115,6 +111,16 @@ def generate(
         offload: keep the networks in main memory, each on the device only while it computes.
         trust: packages whose classes the model may name.
     """
+    import torch
+
+    from movideo.cli.generation import named_device, read_key_frame, write_video
+    from movideo.diffusion import ClassifierFreeGuidance
+    from movideo.motion import ClipShape, parse_motion
+    from movideo.motion import save_motion as write_motion
+    from movideo.pipeline import MoVideoPipeline
+    from movideo.video.write import write_image
+    from movideo.visualization.clips import result_visualization, write_motion_videos
+
     _trust(trust)
     _check_suffix("out", out, ".mp4", ".gif")
     _check_suffix("visualization", visualization, ".png")
@@ -131,12 +137,12 @@ def generate(
         raise UserError(f"--size {list(size)}: give 1 or more pixels")
     source = parse_motion(motion)
     clip = ClipShape(num_frames, num_frames // 2 if key_index is None else key_index, size, fps)
-    place = _device(device)
+    place = named_device(device)
     for path in (out, visualization, save_motion):
         if path is not None:
             check_writable(path)
     generator = torch.Generator().manual_seed(seed)
-    key_frame = _key_frame(image, prompt, text_to_image, size, generator, place, dtype)
+    key_frame = read_key_frame(image, prompt, text_to_image, size, generator, place, dtype)
     pipeline = MoVideoPipeline.from_pretrained(model).to(dtype=getattr(torch, dtype))
     if offload:
         pipeline.enable_model_cpu_offload(device=place)
@@ -157,7 +163,7 @@ def generate(
         decode_chunk_size=decode_chunk,
         **options,
     )
-    _write_video(out, result.video[0].cpu(), fps)
+    write_video(out, result.video[0].cpu(), fps)
     if save_motion is not None:
         write_motion(save_motion, result.motion)
         write_motion_videos(save_motion, result.motion, fps)
@@ -170,41 +176,6 @@ def _trust(packages: str | list[str] | None) -> None:
     trust_packages([packages] if isinstance(packages, str) else packages or ())
 
 
-def _key_frame(
-    image: str | None,
-    prompt: str | None,
-    text_to_image: str | None,
-    size: tuple[int, int],
-    generator: torch.Generator,
-    device: torch.device,
-    dtype: DType,
-) -> Tensor:
-    """`(3, H, W)`, read or drawn; what draws is gone again before the video needs the memory."""
-    match image, prompt, text_to_image:
-        case str(path), None, None:
-            return read_image(path, size)
-        case None, str(words), str(name):
-            return TextToImage(name, dtype=dtype).to(device)([words], size, generator)[0]
-    raise UserError(
-        f"--image {image} --prompt {prompt} --text_to_image {text_to_image}: give either the first "
-        "or both others, the last being a hub id or folder of diffusers"
-    )
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        return torch.zeros((), device=name).device
-    except (RuntimeError, AssertionError) as error:  # no such kind, or none here
-        raise UserError(f"--device {name}: not on this machine; use cpu or auto") from error
-
-
 def _check_suffix(option: str, path: str | None, *suffixes: str) -> None:
     if path is not None and Path(path).suffix not in suffixes:
         raise UserError(f"--{option} {path}: end it in {' or '.join(suffixes)}")
-
-
-def _write_video(path: str, video: Tensor, fps: float) -> None:
-    write = write_gif if Path(path).suffix == ".gif" else write_mp4
-    write(path, video, fps)

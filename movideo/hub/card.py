@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 from torch import nn
 
+from movideo.hub import EMBEDDED
 from movideo.hub.checkpoint import Checkpoint
-from movideo.hub.pretrained import EMBEDDED
 from movideo.storage.digest import hex_digest
 
 HEADER = """\

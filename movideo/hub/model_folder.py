@@ -13,9 +13,9 @@ from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
 
 from movideo.errors import UserError
+from movideo.hub import EMBEDDED
 from movideo.hub.checkpoint import Checkpoint, describe, find_class
 from movideo.hub.pretrained import (
-    EMBEDDED,
     WEIGHTS_FOLDER,
     PretrainedModule,
     check_weight_folder,

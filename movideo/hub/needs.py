@@ -15,7 +15,8 @@ from typing import Any
 
 from huggingface_hub import constants, try_to_load_from_cache
 
-from movideo.hub.pretrained import EMBEDDED, WEIGHTS_FOLDER
+from movideo.hub import EMBEDDED
+from movideo.hub.pretrained import WEIGHTS_FOLDER
 from movideo.hub.weight_files import cache_folder, torch_cache_file, torchvision_weights
 
 SEE_PAGE = "see its page"

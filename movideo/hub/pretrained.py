@@ -19,7 +19,6 @@ from movideo.errors import UserError
 from movideo.hub.weight_files import LOADING_ERRORS, first_line, load_safetensors
 from movideo.storage.paths import check_links
 
-EMBEDDED = "embedded"
 """The name that stands for the small weights in `movideo/weights/`."""
 
 WEIGHTS_FOLDER = Path(__file__).resolve().parents[1] / "weights"

@@ -11,9 +11,9 @@ from einops import rearrange
 from torch import Tensor
 
 from movideo.errors import UserError
+from movideo.hub import EMBEDDED
 from movideo.hub.needs import DIFFUSERS_FILES, WeightSpec
 from movideo.hub.pretrained import (
-    EMBEDDED,
     PretrainedModule,
     embedded_folder,
     load_diffusers,

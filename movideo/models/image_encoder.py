@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from movideo.errors import UserError
+from movideo.hub import EMBEDDED
 from movideo.hub.needs import OPEN_CLIP_FILES, WeightSpec
 from movideo.hub.open_clip import load_open_clip
 from movideo.hub.pretrained import (
-    EMBEDDED,
     PretrainedModule,
     check_architecture,
     check_weight_folder,
