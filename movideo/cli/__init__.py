@@ -10,6 +10,7 @@ from importlib import import_module
 
 from movideo.cli.configs import OPTIONS, shipped_configs, with_config_paths
 from movideo.errors import UserError
+from movideo.lazy import many_imports
 from movideo.storage.atomic import FULL
 
 STAGE_COMMANDS = {
@@ -94,7 +95,8 @@ def _help() -> str:
 
 def _run_stage(arguments: list[str]) -> None:
     # Lightning takes seconds to import; help does not wait for it.
-    from movideo.cli.stages import run_stage
+    with many_imports():
+        from movideo.cli.stages import run_stage
 
     run_stage(arguments)
 

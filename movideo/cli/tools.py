@@ -13,6 +13,7 @@ from typing import Any, Literal
 from movideo.errors import UserError
 from movideo.hub import EMBEDDED
 from movideo.hub.trust import trust as trust_packages
+from movideo.lazy import many_imports
 from movideo.storage.atomic import check_writable
 
 DType = Literal["float32", "bfloat16", "float16"]
@@ -111,15 +112,16 @@ def generate(
         offload: keep the networks in main memory, each on the device only while it computes.
         trust: packages whose classes the model may name.
     """
-    import torch
+    with many_imports():
+        import torch
 
-    from movideo.cli.generation import named_device, read_key_frame, write_video
-    from movideo.diffusion import ClassifierFreeGuidance
-    from movideo.motion import ClipShape, parse_motion
-    from movideo.motion import save_motion as write_motion
-    from movideo.pipeline import MoVideoPipeline
-    from movideo.video.write import write_image
-    from movideo.visualization.clips import result_visualization, write_motion_videos
+        from movideo.cli.generation import named_device, read_key_frame, write_video
+        from movideo.diffusion import ClassifierFreeGuidance
+        from movideo.motion import ClipShape, parse_motion
+        from movideo.motion import save_motion as write_motion
+        from movideo.pipeline import MoVideoPipeline
+        from movideo.video.write import write_image
+        from movideo.visualization.clips import result_visualization, write_motion_videos
 
     _trust(trust)
     _check_suffix("out", out, ".mp4", ".gif")

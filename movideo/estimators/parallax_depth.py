@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from kornia.filters import guided_blur
 from torch import Tensor
 from typing_extensions import override
 
@@ -104,6 +103,8 @@ def remove_dominant_motion(flow: Tensor) -> Tensor:
 
 
 def _smooth_along_edges(field: Tensor, video: Tensor) -> Tensor:
+    from kornia.filters import guided_blur  # a tenth of a second to import, to make labels alone
+
     shorter = min(video.shape[-2:])
     smooth: Tensor = guided_blur(
         (video + 1) / 2,

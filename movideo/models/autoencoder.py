@@ -2,11 +2,9 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 import torch
-from diffusers import AutoencoderKL
-from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from einops import rearrange
 from torch import Tensor
 
@@ -19,6 +17,10 @@ from movideo.hub.pretrained import (
     load_diffusers,
 )
 from movideo.hub.weight_files import fingerprint, first_line
+
+if TYPE_CHECKING:  # diffusers imports all of its autoencoders: done where one is built
+    from diffusers import AutoencoderKL
+    from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 
 
 class VideoAutoencoder(PretrainedModule):
@@ -61,6 +63,8 @@ class VideoAutoencoder(PretrainedModule):
         if pretrained is None:
             self.model = _from_config(config)
         else:
+            from diffusers import AutoencoderKL
+
             if pretrained == EMBEDDED:
                 pretrained = str(embedded_folder("autoencoder"))
             self.model = load_diffusers(AutoencoderKL, pretrained, config, subfolder, revision)
@@ -108,14 +112,15 @@ class VideoAutoencoder(PretrainedModule):
             )
         return size[0] // factor, size[1] // factor
 
-    def posterior(self, frames: Tensor) -> DiagonalGaussianDistribution:
+    def posterior(self, frames: Tensor) -> "DiagonalGaussianDistribution":
         """Gives the distribution that training samples from, before shift and scale.
 
         Args:
             frames: `(N, 3, H, W)` in [-1, 1].
         """
         self.latent_size((frames.shape[-2], frames.shape[-1]))
-        return cast(DiagonalGaussianDistribution, self.model.encode(frames).latent_dist)
+        found: DiagonalGaussianDistribution = self.model.encode(frames).latent_dist
+        return found
 
     def encode(self, video: Tensor) -> Tensor:
         """Encodes every frame.
@@ -159,7 +164,9 @@ class VideoAutoencoder(PretrainedModule):
         return fingerprint(self.model, settings)
 
 
-def _from_config(config: dict[str, Any] | None) -> AutoencoderKL:
+def _from_config(config: dict[str, Any] | None) -> "AutoencoderKL":
+    from diffusers import AutoencoderKL
+
     if not config:
         raise UserError(
             "autoencoder: `pretrained` is null and `config` is empty; "

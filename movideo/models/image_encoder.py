@@ -3,11 +3,9 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
-from open_clip.transformer import QuickGELU, VisionTransformer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,7 +13,6 @@ from torch.nn import functional
 from movideo.errors import UserError
 from movideo.hub import EMBEDDED
 from movideo.hub.needs import OPEN_CLIP_FILES, WeightSpec
-from movideo.hub.open_clip import load_open_clip
 from movideo.hub.pretrained import (
     PretrainedModule,
     check_architecture,
@@ -24,6 +21,9 @@ from movideo.hub.pretrained import (
     read_config,
 )
 from movideo.hub.weight_files import LOADING_ERRORS, fingerprint, first_line
+
+if TYPE_CHECKING:  # it takes a fifth of a second to import: done where a tower is built
+    from open_clip.transformer import VisionTransformer
 
 WEIGHTS_FILE = "model.safetensors"
 
@@ -185,8 +185,12 @@ def sinusoidal_positions(rows: int, columns: int, dim: int) -> Tensor:
 
 def _build(
     pretrained: str | None, config: dict[str, Any] | None
-) -> tuple[VisionTransformer, tuple[float, ...], tuple[float, ...]]:
+) -> tuple["VisionTransformer", tuple[float, ...], tuple[float, ...]]:
     """Gives the tower and the pixel mean and deviation it expects."""
+    from open_clip.constants import OPENAI_DATASET_MEAN, OPENAI_DATASET_STD
+
+    from movideo.hub.open_clip import load_open_clip
+
     if pretrained is not None and pretrained != EMBEDDED and not _is_own_folder(Path(pretrained)):
         visual = load_open_clip(pretrained)
         mean = getattr(visual, "image_mean", None) or OPENAI_DATASET_MEAN
@@ -210,7 +214,9 @@ def _is_own_folder(folder: Path) -> bool:
     return folder.is_dir() and not (folder / "open_clip_config.json").is_file()
 
 
-def _from_architecture(settings: dict[str, Any]) -> VisionTransformer:
+def _from_architecture(settings: dict[str, Any]) -> "VisionTransformer":
+    from open_clip.transformer import QuickGELU, VisionTransformer
+
     settings = dict(settings)
     try:
         width, head_width = int(settings["width"]), int(settings.pop("head_width"))
@@ -229,8 +235,10 @@ def _from_architecture(settings: dict[str, Any]) -> VisionTransformer:
     return visual
 
 
-def _read_architecture(visual: VisionTransformer) -> dict[str, Any]:
+def _read_architecture(visual: "VisionTransformer") -> dict[str, Any]:
     """The inverse of `_from_architecture`, for towers of any origin."""
+    from open_clip.transformer import QuickGELU
+
     block = visual.transformer.resblocks[0]
     width = visual.conv1.out_channels
     return {
@@ -245,7 +253,7 @@ def _read_architecture(visual: VisionTransformer) -> dict[str, Any]:
     }
 
 
-def _load_weights(visual: VisionTransformer, path: Path) -> None:
+def _load_weights(visual: "VisionTransformer", path: Path) -> None:
     try:
         keys = visual.load_state_dict(load_file(path), strict=False)
         for trouble in ("missing", "unexpected"):

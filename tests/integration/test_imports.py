@@ -1,4 +1,4 @@
-"""What is not loaded: by a training step no pipeline, by a report no video library."""
+"""What is not loaded: by a training step no pipeline, by a report no PyAV, by help no torch."""
 
 import subprocess
 import sys
@@ -18,6 +18,20 @@ import movideo.evaluation.page
 """
 FILES = "import movideo.hub.checkpoint, movideo.storage.atomic, movideo.storage.tables"
 
+HELP = """
+from movideo.cli import main
+for arguments in (["--help"], ["--version"], ["generate", "--help"], ["export", "--help"]):
+    try:
+        main(arguments)
+    except SystemExit:
+        pass
+"""
+GENERATE = """
+from movideo import MoVideoPipeline
+MoVideoPipeline.from_pretrained("embedded")
+import movideo.cli.generation, movideo.visualization.clips
+"""
+
 
 @pytest.mark.parametrize(
     ("code", "unneeded"),
@@ -25,8 +39,10 @@ FILES = "import movideo.hub.checkpoint, movideo.storage.atomic, movideo.storage.
         (TRAINING, ("movideo.pipeline", "movideo.text_to_image", "movideo.evaluation")),
         (REPORT, ("av", "movideo.pipeline", "open_clip")),
         (FILES, ("av", "movideo.pipeline")),
+        (HELP, ("torch", "numpy", "lightning", "diffusers", "av", "cv2")),
+        (GENERATE, ("lightning", "torchmetrics", "kornia", "stages", "datamodules")),
     ],
-    ids=["training", "report", "files"],
+    ids=["training", "report", "files", "help", "generate"],
 )
 def test_nothing_is_loaded_that_is_not_needed(code, unneeded):
     loaded = subprocess.run(
