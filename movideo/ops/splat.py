@@ -101,24 +101,41 @@ def _nearest_source(footprint: Tensor, depth: Tensor) -> Tensor:
         `(N, H, W)`.
     """
     height, width = depth.shape[-2:]
+    pixels = height * width
     centre, right, down = footprint.unbind(1)
     extent = right.abs() + down.abs()
     whole = (_cross(right, down) > 0) & (extent <= MAX_STRETCH).all(dim=1)
-    radius = int(float((extent * whole[:, None]).max()) * (0.5 + MARGIN) + 0.5)
-    rank = _rank(depth.flatten(1))
+    reach = (extent.amax(dim=1) * (0.5 + MARGIN) + 0.5).where(whole, -1).long().flatten()
+    # Each a row of all pixels `(2, N * H * W)`: x and y.
+    rows = [side.movedim(1, 0).flatten(1) for side in (centre, right, down)]
+    first = torch.arange(len(depth), device=depth.device).repeat_interleave(pixels) * pixels
+    rank = _rank(depth.flatten(1)).flatten()
     highest = torch.full_like(rank, _NOTHING)
-    for dy in range(-radius, radius + 1):
-        for dx in range(-radius, radius + 1):
-            shift = torch.tensor([dx, dy], device=depth.device)[:, None, None]
-            place = (centre + 0.5).floor() + shift
-            x, y = place.unbind(1)
-            hit = whole & (x >= 0) & (x < width) & (y >= 0) & (y < height)
-            hit &= (_own_offset(place, footprint).abs() <= 0.5 + MARGIN).all(dim=1)
-            target = torch.where(hit, y * width + x, 0).long().flatten(1)
+    for ring in range(int(reach.max()) + 1):
+        # Few parallelograms are large: of each only the places that it reaches are looked at.
+        near = (reach >= ring).nonzero()[:, 0]
+        (x, y), (ax, ay), (bx, by) = (row[:, near] for row in rows)
+        x0, y0 = (x + 0.5).floor(), (y + 0.5).floor()
+        area = ax * by - ay * bx
+        own_first, own_rank = first[near], rank[near]
+        for dx, dy in _ring(ring):
+            px, py = x0 + dx, y0 + dy
+            gx, gy = px - x, py - y
+            inside = ((gx * by - gy * bx) / area).abs() <= 0.5 + MARGIN
+            inside &= ((ax * gy - ay * gx) / area).abs() <= 0.5 + MARGIN
+            inside &= (px >= 0) & (px < width) & (py >= 0) & (py < height)
+            hit = inside.nonzero()[:, 0]
+            target = own_first[hit] + (py[hit] * width + px[hit]).long()
             # The highest whole number does not depend on the order in which they come.
-            highest.scatter_reduce_(1, target, rank.where(hit.flatten(1), _NOTHING), "amax")
-    index = height * width - 1 - (highest & 0xFFFFFFFF)
+            highest.scatter_reduce_(0, target, own_rank[hit], "amax")
+    index = pixels - 1 - (highest & 0xFFFFFFFF)
     return torch.where(highest == _NOTHING, -1, index).reshape(-1, height, width)
+
+
+def _ring(radius: int) -> list[tuple[int, int]]:
+    """The steps (x, y) whose longer one is `radius`."""
+    steps = range(-radius, radius + 1)
+    return [(dx, dy) for dy in steps for dx in steps if max(abs(dx), abs(dy)) == radius]
 
 
 def _rank(depth: Tensor) -> Tensor:
@@ -186,19 +203,24 @@ def _fill_from_far_side(field: Tensor, covered: Tensor) -> tuple[Tensor, Tensor]
         The field with holes filled, and what is covered now.
     """
     height, width = field.shape[-2:]
-    flat, known = field.reshape(-1, *field.shape[-3:]), covered.reshape(-1, height, width)
-    own = torch.arange(height * width, device=field.device).reshape(height, width)
-    # (4, N, H, W): in each direction the index of the first known pixel. Every one of them counts
-    # itself.
-    found = torch.stack([index for dim in (1, 2) for index in _first_known(own, known, dim)])
-    exists = (found >= 0) & (found < height * width)
+    pixels = height * width
+    flat = field.reshape(-1, field.shape[-3], pixels)
+    known = covered.reshape(-1, height, width)
+    own = torch.arange(pixels, device=field.device).reshape(height, width)
+    clip, hole = (~known.flatten(1)).nonzero().unbind(1)
+    # (4, M): in each direction the index of the first known pixel, for every hole.
+    directions = [index for dim in (1, 2) for index in _first_known(own, known, dim)]
+    found = torch.stack([index.flatten(1)[clip, hole] for index in directions])
+    exists = (found >= 0) & (found < pixels)
     found = found.where(exists, 0)
-    depth = torch.stack([_take(flat[:, -1:], index)[:, 0] for index in found])
-    depth = depth.where(exists, torch.inf)
-    distance = (found // width - own // width).abs() + (found % width - own % width).abs()
-    distance = distance.where(depth == depth.amin(dim=0), height * width)
+    depth = flat[clip, -1, found].where(exists, torch.inf)
+    distance = (found // width - hole // width).abs() + (found % width - hole % width).abs()
+    distance = distance.where(depth == depth.amin(dim=0), pixels)
     chosen = found.gather(0, distance.argmin(dim=0, keepdim=True))[0]
-    return _take(flat, chosen).reshape(field.shape), exists.any(dim=0).reshape(covered.shape)
+    filled, seen = flat.clone(), known.flatten(1).clone()
+    filled[clip, :, hole] = flat[clip, :, chosen]
+    seen[clip, hole] = exists.any(dim=0)
+    return filled.reshape(field.shape), seen.reshape(covered.shape)
 
 
 def _first_known(own: Tensor, known: Tensor, dim: int) -> tuple[Tensor, Tensor]:
