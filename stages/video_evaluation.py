@@ -23,8 +23,8 @@ from movideo.evaluation.provenance import Run, Software, of_clips_seen
 from movideo.evaluation.published import published_table
 from movideo.evaluation.report import Measured, MetricInfo, Report, ReportRow
 from movideo.evaluation.samples import SampleFolder, folder_name
-from movideo.hub.needs import WeightSpec
 from movideo.hub import EMBEDDED
+from movideo.hub.needs import WeightSpec
 from movideo.metrics import VideoMetric
 from movideo.metrics.base import Description, clip_ids
 from movideo.processes import all_gather_objects

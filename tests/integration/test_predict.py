@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from movideo.diffusion import sample_generator
-from movideo.hub.pretrained import EMBEDDED
+from movideo.hub import EMBEDDED
 from movideo.pipeline import MoVideoPipeline
 from movideo.text_to_image import TextToImage
 from movideo.video.read import probe, read_frames

@@ -5,7 +5,7 @@ import torch
 
 from movideo import MoVideoPipeline
 from movideo.estimators import DISFlow
-from movideo.hub.pretrained import EMBEDDED
+from movideo.hub import EMBEDDED
 from movideo.motion import CameraPath, ClipShape
 from movideo.ops import visible_mask, warp
 from movideo.scenes.render import render_scene
