@@ -28,5 +28,23 @@ def all_gather_objects(value: Value) -> list[Value]:
     return everyones
 
 
+def gather_objects(value: Value) -> list[Value]:
+    """What each process has, on the first alone, elsewhere nothing; each has to call this."""
+    if not _is_one_of_several():
+        return [value]
+    everyones = [value] * distributed.get_world_size() if rank() == 0 else None
+    distributed.gather_object(value, everyones)
+    return everyones or []
+
+
+def of_first(value: Value) -> Value:
+    """What the first process has; each has to call this."""
+    if not _is_one_of_several():
+        return value
+    box = [value]
+    distributed.broadcast_object_list(box)
+    return box[0]
+
+
 def _is_one_of_several() -> bool:
     return distributed.is_available() and distributed.is_initialized()

@@ -27,7 +27,7 @@ from movideo.hub import EMBEDDED
 from movideo.hub.needs import WeightSpec
 from movideo.metrics import VideoMetric
 from movideo.metrics.base import Description, clip_ids
-from movideo.processes import all_gather_objects
+from movideo.processes import gather_objects, of_first
 from movideo.text_to_image import TextToImage
 from movideo.video.write import write_image
 from movideo.visualization.clips import clip_visualization
@@ -151,14 +151,20 @@ class VideoEvaluation(L.LightningModule):
         self._names.update(batch["name"])
 
     def on_test_epoch_end(self) -> None:
-        """Writes the report; all processes bring their metrics together for it."""
-        rows = {
-            title: ReportRow(self.methods[title].settings(), _measured(cells, self.seed))
-            for title, cells in self.cells.items()
-        }
-        self._names = set().union(*all_gather_objects(self._names))
-        pictures = self._pictures()
+        """Writes the report, on the first process, to which all bring their metrics."""
+        for metric in (metric for cells in self.cells.values() for metric in cells.values()):
+            metric.gather_to_first()
+        names = gather_objects(self._names)
+        rows: dict[str, ReportRow] = {}
         if self.trainer.is_global_zero:
+            rows = {
+                title: ReportRow(self.methods[title].settings(), _measured(cells, self.seed))
+                for title, cells in self.cells.items()
+            }
+        rows = of_first(rows)
+        if self.trainer.is_global_zero:
+            self._names = set().union(*names)
+            pictures = self._pictures()
             report = Report(
                 table=self.table,
                 data=self._data_protocol(),
@@ -193,9 +199,8 @@ class VideoEvaluation(L.LightningModule):
                 continue
             by_name = {names[int(i)]: float(v) for i, v in zip(ids, values, strict=True)}
             shown = choose(by_name, better)
-            if self.trainer.is_global_zero:
-                for place, clip in shown.items():
-                    write_image(self.out / picture_path(place), self._sheet(clip.clip))
+            for place, clip in shown.items():
+                write_image(self.out / picture_path(place), self._sheet(clip.clip))
             return Pictures(name, title, shown)
         return None
 

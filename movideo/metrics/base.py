@@ -16,7 +16,7 @@ from torchmetrics import Metric
 
 from movideo.metrics.bootstrap import Interval, percentile_interval, resample
 from movideo.metrics.clips import MeasuredClips
-from movideo.processes import all_gather_objects
+from movideo.processes import all_gather_objects, gather_objects
 
 if TYPE_CHECKING:
     from movideo.estimators import Estimator
@@ -33,8 +33,8 @@ class VideoMetric(Metric):
     once, and a bootstrap can draw the videos again. Summaries are computed in float64.
 
     `compute`, `table`, `interval` and `warning` bring together what all processes have: each has to
-    call them. Copies share their networks, which are frozen: one for each row of a report costs
-    nothing.
+    call them, unless `gather_to_first` came before. Copies share their networks, which are frozen:
+    one for each row of a report costs nothing.
 
     Attributes:
         name: heads its column.
@@ -59,6 +59,7 @@ class VideoMetric(Metric):
         super().__init__(sync_on_compute=False)  # `table` does it, empty processes included
         self.add_state("ids", [], dist_reduce_fx="cat")
         self.add_state("rows", [], dist_reduce_fx="cat")
+        self._is_gathered = False
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Copies all but the networks."""
@@ -111,8 +112,34 @@ class VideoMetric(Metric):
 
     def table(self) -> tuple[Tensor, Tensor]:
         """Ids `(N,)`, ascending, and rows `(N, ...)` in float64, on the CPU; each video once."""
-        ids, rows = gathered(self.ids, self.rows)
+        ids, rows = self.gathered(self.ids, self.rows)
         return ids, rows.double()
+
+    def gather_to_first(self) -> None:
+        """Moves the rows of all processes to the first, which alone has the metric from then on.
+
+        Features of thousands of videos need not be in the memory of each. Each process has to call
+        this; afterwards none waits for another.
+        """
+        for name in self._defaults:
+            pieces = gather_objects(getattr(self, name))
+            setattr(self, name, [row for theirs in pieces for row in theirs])
+        self._is_gathered = True
+
+    def reset(self) -> None:
+        """Forgets the videos."""
+        super().reset()
+        self._is_gathered = False
+
+    def gathered(self, ids: Sequence[Tensor], rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """What all processes have of such rows, sorted by id, the first row of each.
+
+        torchmetrics' own way supposes that every process has some, or that rows are plain numbers.
+        """
+        pieces = [(torch.cat(list(ids)), torch.cat(list(rows)))] if ids else []
+        if not self._is_gathered:
+            pieces = [piece for theirs in all_gather_objects(pieces) for piece in theirs]
+        return sorted_rows(pieces)
 
     def interval(
         self, level: float = 0.95, replicates: int = 1000, seed: int = 0
@@ -162,13 +189,8 @@ def clip_ids(names: Sequence[str]) -> Tensor:
     return torch.tensor([int.from_bytes(digest, "big", signed=True) for digest in digests])
 
 
-def gathered(ids: Sequence[Tensor], rows: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """What all processes have, sorted by id, the first row of each.
-
-    torchmetrics' own way supposes that every process has some, or that rows are plain numbers.
-    """
-    pieces = [(torch.cat(list(ids)), torch.cat(list(rows)))] if ids else []
-    pieces = [piece for theirs in all_gather_objects(pieces) for piece in theirs]
+def sorted_rows(pieces: Sequence[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Ids and rows of several pieces, sorted by id, the first row of each."""
     if not pieces:
         return torch.empty(0, dtype=torch.int64), torch.empty(0)
     all_ids = torch.cat([piece[0] for piece in pieces])

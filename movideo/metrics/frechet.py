@@ -5,7 +5,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from movideo.errors import UserError
-from movideo.metrics.base import Description, VideoMetric, clip_ids, gathered
+from movideo.metrics.base import Description, VideoMetric, clip_ids
 from movideo.metrics.bootstrap import Interval, normal_interval, resample
 from movideo.metrics.clips import MeasuredClips
 from movideo.metrics.extractors import I3D, EmbeddedVideoFeatures, Extractor, InceptionV3
@@ -115,8 +115,8 @@ class FrechetDistance(VideoMetric):
             return None
 
         videos, truth = sets
-        true_ids, _ = gathered(self.true_ids, self.true_rows)
-        _, owners = gathered(self.ids, self.owners)
+        true_ids, _ = self.gathered(self.true_ids, self.true_rows)
+        _, owners = self.gathered(self.ids, self.owners)
         place = torch.searchsorted(true_ids, owners)
 
         def redrawn(generator: torch.Generator) -> Tensor:
@@ -135,7 +135,7 @@ class FrechetDistance(VideoMetric):
             return f"{self.name}: needs at least 2 videos and 2 true clips, not {count}"
         per_video = self.rows[0][0].numel() if self.rows else 0
         dimension = self.rows[0].shape[-1] if self.rows else 0
-        true_ids, _ = gathered(self.true_ids, self.true_ids)
+        true_ids, _ = self.gathered(self.true_ids, self.true_ids)
         samples = min(count, len(true_ids)) * per_video // max(dimension, 1)  # of the smaller set
         if samples > dimension:
             return None
@@ -151,7 +151,7 @@ class FrechetDistance(VideoMetric):
     def _sets(self) -> tuple[Tensor, Tensor]:
         """Features of the videos `(N, ..., D)` and of the true clips `(M, ..., D)`, in float64."""
         _, rows = self.table()
-        _, true_rows = gathered(self.true_ids, self.true_rows)
+        _, true_rows = self.gathered(self.true_ids, self.true_rows)
         return rows, true_rows.double()
 
 

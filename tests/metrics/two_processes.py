@@ -21,13 +21,30 @@ SHARES = {"even": [[0, 2, 4], [1, 3, 5, 0]], "one has none": [[], [0, 1, 2, 3, 4
 
 
 def results(share: list[int]) -> list[float]:
-    clips = judged(random_clips(6), truth=random_clips(6, seed=1))
     found: list[float] = []
     for metric in (PSNR(), EmbeddedVideoDistance(), FrechetDistance(VideoNetwork(Classifier()))):
         for index in share:
-            metric.update(part(clips, [index]))
+            metric.update(part(clips_of_all(), [index]))
         found += [metric.compute().item(), *(metric.interval(replicates=10) or ())]
     return found
+
+
+def gathered(share: list[int]) -> list[float]:
+    """The same on the first process alone, after which none waits for another."""
+    found: list[float] = []
+    for metric in (PSNR(), EmbeddedVideoDistance(), FrechetDistance(VideoNetwork(Classifier()))):
+        for index in share:
+            metric.update(part(clips_of_all(), [index]))
+        metric.gather_to_first()
+        if torch.distributed.get_rank() == 0:
+            found += [metric.compute().item(), *(metric.interval(replicates=10) or ())]
+        else:
+            assert len(metric.table()[0]) == 0
+    return found
+
+
+def clips_of_all():
+    return judged(random_clips(6), truth=random_clips(6, seed=1))
 
 
 def main(rank: int, folder: Path) -> None:
@@ -36,6 +53,7 @@ def main(rank: int, folder: Path) -> None:
         "gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2
     )
     found = {name: results(shares[rank]) for name, shares in SHARES.items()}
+    found |= {f"{name}, gathered": gathered(shares[rank]) for name, shares in SHARES.items()}
     torch.distributed.destroy_process_group()
     (folder / f"{rank}.json").write_text(json.dumps(found))
 
