@@ -45,7 +45,7 @@ def results(folder):
     return json.loads((folder / "metrics.json").read_text()), report
 
 
-@pytest.mark.parametrize("stage", [1, 3])
+@pytest.mark.parametrize("stage", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_two_processes_measure_what_one_does(run, stage):
     """Three clips are padded to four for two processes, and one would count twice."""
     steps = STEPS if stage == 1 else ()
@@ -59,6 +59,7 @@ def test_two_processes_measure_what_one_does(run, stage):
     assert report["data"]["samples"] == 3
 
 
+@pytest.mark.slow
 def test_validation_of_two_processes_is_that_of_one(run):
     _, alone = run("validate", 3, "val_alone")
     _, both = run("validate", 3, "val_both", "--trainer.devices", "2")
