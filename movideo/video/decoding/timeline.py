@@ -27,7 +27,9 @@ from movideo.video.decoding.packets import (
     read_packets,
 )
 
-_SAMPLE = 32  # frames decoded to see whether they come as their stamps say; the longest GOPs reach
+_SAMPLE = (
+    32  # frames decoded to see whether they come as their stamps say: runs of B-frames are shorter
+)
 
 _REORDERED = 16  # frames that a codec may hold back to bring them into order (H.264, H.265)
 
