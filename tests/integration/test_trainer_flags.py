@@ -6,9 +6,11 @@ here, and `model_registry` (a paid service).
 """
 
 import inspect
+import os
 
 import lightning as L
 import pytest
+from torch import distributed
 
 pytestmark = pytest.mark.slow
 
@@ -166,6 +168,12 @@ def rendered(tmp_path_factory):
 
 @pytest.fixture
 def shared_data(tmp_path, rendered):
-    """Scenes are rendered once."""
+    """Scenes are rendered once; what a run tells the processes that it would start goes again."""
     (rendered / "data").mkdir(exist_ok=True)
     (tmp_path / "data").symlink_to(rendered / "data")
+    before = dict(os.environ)
+    yield
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+    os.environ.clear()
+    os.environ.update(before)
