@@ -16,11 +16,12 @@ from movideo.errors import UserError
 
 Settings = dict[str, Any]
 
-# How an optimiser computes, or what a schedule writes beside the settings; never told by a config.
-_NOT_SETTINGS = ("params", "lr", "initial_lr")
+_NOT_SETTINGS = ("params", "lr", "initial_lr")  # what is trained, and the rates: see `apply`
+# How an optimiser computes, not what: versions of torch and kinds of Adam differ in these.
 _OPTIONAL = frozenset(
     ("foreach", "fused", "capturable", "differentiable", "maximize", "decoupled_weight_decay")
 )
+# What a schedule's state has besides its settings.
 _RATES = ("base_lrs", "_last_lr", "_get_lr_called_within_step", "_is_initial", "lr_lambdas")
 
 

@@ -235,8 +235,9 @@ def _rgb_bytes(image: Image.Image) -> NDArray[np.uint8]:
     if image.mode.startswith(("I", "F")):
         return np.repeat(_grey_bytes(np.asarray(image))[..., None], 3, axis=2)
     if image.has_transparency_data:
-        rgba = np.asarray(image.convert("RGBA"))
-        return on_white(rgba[..., :3], rgba[..., 3:])
+        rgba = image.convert("RGBA")
+        colour = np.asarray(_in_srgb(rgba.convert("RGB")))
+        return on_white(colour, np.asarray(rgba)[..., 3:])
     return np.array(_in_srgb(image).convert("RGB"))
 
 
@@ -252,6 +253,8 @@ def _grey_bytes(grey: NDArray[Any]) -> NDArray[np.uint8]:
 def _in_srgb(image: Image.Image) -> Image.Image:
     """A picture of another colour profile, as telephones and scanners embed, in sRGB."""
     profile = image.info.get("icc_profile")
+    if image.mode == "P":
+        image = image.convert("RGB")
     if not profile or image.mode not in ("RGB", "CMYK", "LAB"):
         return image
     try:

@@ -217,6 +217,19 @@ def test_a_colour_profile_is_heeded(tmp_path):
     )
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P"])
+def test_a_colour_profile_is_heeded_whatever_the_mode(tmp_path, mode):
+    """sRGB with red and green exchanged: what is stored as one has to come out as the other."""
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exchanged = srgb.replace(b"rXYZ", b"----", 1).replace(b"gXYZ", b"rXYZ", 1)
+    exchanged = exchanged.replace(b"----", b"gXYZ", 1)
+    picture = Image.new("RGB", (8, 8), (120, 150, 180))
+    picture = picture.quantize() if mode == "P" else picture.convert(mode)
+    picture.save(tmp_path / "a.png", icc_profile=exchanged)
+    shown = read_image_pixels(tmp_path / "a.png")[:, 4, 4].tolist()
+    assert shown == pytest.approx([150, 120, 180], abs=2)
+
+
 def test_a_damaged_profile_or_that_of_srgb_changes_nothing(tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()

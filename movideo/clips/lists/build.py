@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -174,10 +174,11 @@ def _below(path: str, folder: str) -> str:
 
 
 def _counted(rows: Iterator[ListRow], counts: IndexCounts, out: Path) -> Iterator[ListRow]:
-    for row in rows:
+    lies_inside = lru_cache(lambda video: is_inside(out.parent, out.parent / video))
+    for row in rows:  # those of one video follow one another
         if row.reason is None:
             counts.clips += 1
-            counts.outside += not is_inside(out.parent, out.parent / row.video)
+            counts.outside += not lies_inside(row.video)
             counts.interlaced += row.interlaced or False
         else:
             counts.left_out[short_reason(row.reason)] += 1

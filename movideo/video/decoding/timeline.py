@@ -20,16 +20,10 @@ from movideo.video.decoding.container import (
     no_frame,
     open_video,
 )
-from movideo.video.decoding.packets import (
-    Packets,
-    longest_gap,
-    matroska_end,
-    read_packets,
-)
+from movideo.video.decoding.packets import Packets, longest_gap, matroska_end, read_packets
 
-_SAMPLE = (
-    32  # frames decoded to see whether they come as their stamps say: runs of B-frames are shorter
-)
+_SAMPLE = 32
+"""Frames decoded to see whether they come as their stamps say; runs of B-frames are shorter."""
 
 _REORDERED = 16  # frames that a codec may hold back to bring them into order (H.264, H.265)
 
