@@ -94,6 +94,10 @@ class DiffusionStage(Stage):
         """What is denoised, `(B, F, C, h, w)`."""
         raise NotImplementedError
 
+    def encoded(self, batch: ClipBatch) -> ClipBatch:
+        """The batch with what target and condition both need, made once."""
+        return batch
+
     def condition(self, batch: ClipBatch, randomness: SampleRandomness | None) -> Tensor | None:
         """What is concatenated to the noisy target, `(B, F, C', h, w)`.
 
@@ -107,6 +111,7 @@ class DiffusionStage(Stage):
 
     def training_step(self, batch: ClipBatch, batch_idx: int) -> Tensor:
         """Denoises at random timesteps, with conditions dropped at random."""
+        batch = self.encoded(batch)
         randomness = training_randomness(self.trainer, self.seed, len(batch["name"]), batch_idx)
         dropped = drop_mask(randomness.uniform("tokens", self.device), self.token_drop)
         loss = self._denoising_loss(
@@ -120,6 +125,7 @@ class DiffusionStage(Stage):
 
         Of the first batch also pictures.
         """
+        batch = self.encoded(batch)
         randomness = SampleRandomness.of_samples(self.seed, batch["name"])
         with self.averaged_weights():
             loss = self._denoising_loss(

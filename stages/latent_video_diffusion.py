@@ -111,6 +111,10 @@ class LatentVideoDiffusion(DiffusionStage):
             (self.unet.new_parameters(), 1.0),
         ]
 
+    def encoded(self, batch: ClipBatch) -> ClipBatch:
+        """With the latent video, which is the target and holds the key frame's latent."""
+        return {**batch, "latents": latents(batch, self.autoencoder)}
+
     def target(self, batch: ClipBatch) -> Tensor:
         """The latent video, `(B, F, c, h, w)`."""
         return latents(batch, self.autoencoder)

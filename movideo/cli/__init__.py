@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from contextvars import copy_context
 from importlib import import_module
 
+from movideo.cli.allocation import keep_freed_memory
 from movideo.cli.configs import OPTIONS, shipped_configs, with_config_paths
 from movideo.errors import UserError
 from movideo.lazy import many_imports
@@ -64,6 +65,7 @@ def _one_line(message: str) -> str:
 
 
 def _run(arguments: list[str]) -> None:
+    keep_freed_memory()
     name = arguments[0] if arguments else "--help"
     rest = arguments[1:]
     if name in ("-h", "--help"):

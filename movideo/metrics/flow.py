@@ -10,6 +10,7 @@ from movideo.estimators import DISFlow, FlowEstimator
 from movideo.metrics.base import Description, VideoMetric, describe
 from movideo.metrics.clips import MeasuredClips
 from movideo.ops import visible_mask
+from movideo.ops.length import vector_length
 
 
 def end_point_error(pred: Tensor, target: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -23,7 +24,7 @@ def end_point_error(pred: Tensor, target: Tensor, mask: Tensor | None = None) ->
     Returns:
         `(B,)` in pixels; NaN for a clip with an empty mask.
     """
-    error: Tensor = torch.linalg.vector_norm(pred.float() - target.float(), dim=2).flatten(1)
+    error: Tensor = vector_length(pred.float() - target.float()).flatten(1)
     if mask is None:
         return error.mean(dim=1)
     weights = mask.float().flatten(1)
@@ -43,7 +44,7 @@ def flow_cosine(pred: Tensor, target: Tensor, min_length: float = 0.5) -> Tensor
         `(B,)` in [-1, 1]; NaN for a clip without motion.
     """
     pred, target = pred.float(), target.float()
-    moves: Tensor = torch.linalg.vector_norm(target, dim=2) >= min_length
+    moves: Tensor = vector_length(target) >= min_length
     cosine: Tensor = cosine_similarity(pred, target, dim=2) * moves
     return cosine.flatten(1).sum(dim=1) / moves.flatten(1).sum(dim=1)
 

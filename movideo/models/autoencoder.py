@@ -17,6 +17,7 @@ from movideo.hub.pretrained import (
     load_diffusers,
 )
 from movideo.hub.weight_files import fingerprint, first_line
+from movideo.models.cpu import laid_out
 
 if TYPE_CHECKING:  # diffusers imports all of its autoencoders: done where one is built
     from diffusers import AutoencoderKL
@@ -150,7 +151,7 @@ class VideoAutoencoder(PretrainedModule):
         return self._per_chunk(lambda frames: self.model.decode(frames).sample, latents)
 
     def _per_chunk(self, function: Callable[[Tensor], Tensor], video: Tensor) -> Tensor:
-        frames = rearrange(video, "b f c h w -> (b f) c h w")
+        frames = laid_out(rearrange(video, "b f c h w -> (b f) c h w"))
         done = torch.cat([function(chunk) for chunk in frames.split(self.chunk_size)])
         return rearrange(done, "(b f) c h w -> b f c h w", b=video.shape[0])
 

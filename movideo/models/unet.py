@@ -21,6 +21,7 @@ from movideo.errors import UserError
 from movideo.hub.needs import DIFFUSERS_FILES, WeightSpec
 from movideo.hub.pretrained import load_diffusers
 from movideo.models.backbone import Backbone
+from movideo.models.cpu import convolve_linears, laid_out
 from movideo.models.temporal import (
     SharedTokens,
     SpatioTemporalLayer,
@@ -131,6 +132,7 @@ class SpatioTemporalUNet(Backbone):
             for block in self._blocks()
             for transformer in getattr(block, "attentions", ())
         )
+        convolve_linears(self)
         self.gradient_checkpointing = False
         if gradient_checkpointing:
             self.enable_gradient_checkpointing()
@@ -152,7 +154,7 @@ class SpatioTemporalUNet(Backbone):
             self._tokens(batch, image_tokens, drop_tokens),
             key_distance(batch, frames, key_index, sample.device),
         )
-        x = self._input(sample.flatten(0, 1))
+        x = self._input(laid_out(sample.flatten(0, 1)))
         x = self._traverse(x, *context)
         x = self.spatial.conv_act(self.spatial.conv_norm_out(x))
         out: Tensor = self.conv_out(self.spatial.conv_out(x))

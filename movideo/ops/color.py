@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from movideo.ops.length import vector_length
+
 # The wheel of Baker et al.: colours around the circle, and the length of the way to each next one.
 _WHEEL = (
     ((255, 0, 0), 15),  # red
@@ -36,7 +38,7 @@ def flow_to_color(flow: Tensor, max_norm: float | Tensor | None = None) -> Tenso
         `(…, 3, H, W)`, RGB in [-1, 1].
     """
     flow = flow.detach().float()
-    length = torch.linalg.vector_norm(flow, dim=-3)
+    length = vector_length(flow)
     full = (
         length.max()
         if max_norm is None

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from movideo.ops.length import vector_length
 from movideo.ops.warp import warp
 
 
@@ -28,9 +29,7 @@ def visible_mask(
         occluded.
     """
     back = warp(flow_v2i, flow_i2v)
-    gap, there, again = (
-        torch.linalg.vector_norm(v, dim=-3, keepdim=True) for v in (flow_i2v + back, flow_i2v, back)
-    )
+    gap, there, again = (vector_length(v).unsqueeze(-3) for v in (flow_i2v + back, flow_i2v, back))
     consistent: Tensor = gap < alpha * (there + again) + beta
     return (consistent & _lands_inside(flow_i2v)).to(flow_i2v.dtype)
 

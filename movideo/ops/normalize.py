@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from movideo.ops.length import vector_length
+
 
 def normalize_depth(depth: Tensor) -> Tensor:
     """Depth to [-1, 1] by its minimum and maximum over the whole clip (MoVideo Eq. 7).
@@ -33,7 +35,7 @@ def normalize_flow(flow_i2v: Tensor, flow_v2i: Tensor) -> tuple[Tensor, Tensor, 
         flow_i2v and flow_v2i with vectors no longer than 1, and the scale `(…)` in pixels of the
         grid they are on. A clip without motion stays as it is, with scale 0.
     """
-    lengths = torch.stack([torch.linalg.vector_norm(flow, dim=-3) for flow in (flow_i2v, flow_v2i)])
+    lengths = torch.stack([vector_length(flow) for flow in (flow_i2v, flow_v2i)])
     scale = lengths.amax(dim=(0, -3, -2, -1))
     divisor = scale.where(scale > 0, 1)[..., None, None, None, None]
     return flow_i2v / divisor, flow_v2i / divisor, scale
