@@ -59,7 +59,7 @@ class DiffusionStage(Stage):
         weighting: LossWeighting | None = None,
         guidance: Guidance | None = None,
         token_drop: float = 0.1,
-        num_inference_steps: int = 50,
+        num_inference_steps: int = 16,
         visualized_clips: int = 2,
         seed: int = 0,
         **kwargs: Any,

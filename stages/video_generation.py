@@ -45,7 +45,7 @@ class VideoGeneration(L.LightningModule):
     def __init__(
         self,
         model: str = EMBEDDED,
-        num_inference_steps: int = 50,
+        num_inference_steps: int = 16,
         guidance: Guidance | None = None,
         seed: int = 0,
         out: str = "predictions",

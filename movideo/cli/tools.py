@@ -71,7 +71,7 @@ def generate(
     num_frames: int = 17,
     key_index: int | None = None,
     size: tuple[int, int] = (64, 64),
-    steps: int = 50,
+    steps: int = 16,
     seed: int = 0,
     guidance_scale: float = 1.0,
     motion: str | None = None,

@@ -34,7 +34,10 @@ class Denoiser:
     condition: Tensor | None
 
     def bind(self, dropped: Tensor | None) -> Prediction:
-        """The prediction, without tokens for the clips where `dropped (B,)` is true."""
+        """The prediction, without tokens for the clips where `dropped (n B,)` is true.
+
+        With n above 1, of the same clips n times over, `(n B, ...)`.
+        """
 
         def predict(noisy: Tensor, timesteps: Tensor) -> Tensor:
             channels = (
@@ -42,9 +45,12 @@ class Denoiser:
                 if self.condition is None
                 else torch.cat([noisy, self.condition.to(noisy)], dim=2)
             )
-            return self.unet(
-                channels, timesteps, self.tokens, self.fps, self.key_index, drop_tokens=dropped
-            )
+            inputs: tuple[Tensor, ...]
+            inputs = (channels, timesteps, self.tokens, self.fps, self.key_index)
+            times = 1 if dropped is None else len(dropped) // len(noisy)
+            if times > 1:
+                inputs = tuple(torch.cat([value] * times) for value in inputs)
+            return self.unet(*inputs, drop_tokens=dropped)
 
         return predict
 

@@ -27,7 +27,7 @@ def sample(
     scheduler: SchedulerMixin,
     shape: Sequence[int],
     *,
-    num_inference_steps: int = 50,
+    num_inference_steps: int = 16,
     generator: Generators | None = None,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,

@@ -117,7 +117,7 @@ class Generation(Method):
         model: str | None = None,
         optional: bool = False,
         true_motion: bool = False,
-        num_inference_steps: int = 50,
+        num_inference_steps: int = 16,
         guidance: Guidance | None = None,
     ) -> None:
         self.model = model

@@ -98,8 +98,9 @@ def test_the_papers_optimisers_step_with_its_precision_and_clipping(tmp_path, nu
 
 def test_every_attention_is_torchs_own():
     unet = stage("paper/stage2.yaml").unet
-    kinds = {type(p).__mro__[-2].__name__ for p in unet.spatial.attn_processors.values()}
-    kinds |= {type(a.attention.processor).__name__ for a in unet.temporal_attentions}
+    processors = [*unet.spatial.attn_processors.values()]
+    processors += [layer.attention.processor for layer in unet.temporal_attentions]
+    kinds = {type(processor).__mro__[-2].__name__ for processor in processors}
     assert kinds == {"AttnProcessor2_0"}
 
 

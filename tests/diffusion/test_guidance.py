@@ -1,8 +1,9 @@
 import pytest
 import torch
+from diffusers import DDIMScheduler
 from torch import Tensor
 
-from movideo.diffusion import ClassifierFreeGuidance
+from movideo.diffusion import ClassifierFreeGuidance, Denoiser
 from movideo.errors import UserError
 
 TIMESTEPS = torch.tensor([10, 10])
@@ -19,26 +20,63 @@ class Network:
         return torch.where(drop, 1.0, 3.0)[:, None]
 
 
+@pytest.mark.parametrize("in_turns", [False, True])
 @pytest.mark.parametrize(
     ("scale", "expected"), [(0.0, 1.0), (0.5, 2.0), (1.0, 3.0), (2.5, 6.0)]
 )  # 1 + scale * (3 - 1)
-def test_guided_prediction_by_hand(scale: float, expected: float) -> None:
-    guided = ClassifierFreeGuidance(scale)(Network(), TIMESTEPS)
+def test_guided_prediction_by_hand(scale: float, expected: float, in_turns: bool) -> None:
+    guided = ClassifierFreeGuidance(scale, in_turns)(Network(), TIMESTEPS)
     assert guided.tolist() == [[expected], [expected]]
 
 
 @pytest.mark.parametrize(
-    ("scale", "drops"),
+    ("guidance", "drops"),
     [
-        (1.0, [[False, False]]),
-        (0.0, [[True, True]]),
-        (3.0, [[True, True], [False, False]]),
+        (ClassifierFreeGuidance(1.0), [[False, False]]),
+        (ClassifierFreeGuidance(0.0), [[True, True]]),
+        (ClassifierFreeGuidance(3.0), [[True, True, False, False]]),
+        (ClassifierFreeGuidance(3.0, in_turns=True), [[True, True], [False, False]]),
     ],
 )
-def test_evaluations_are_only_those_needed(scale: float, drops: list[list[bool]]) -> None:
+def test_evaluations_are_only_those_needed(
+    guidance: ClassifierFreeGuidance, drops: list[list[bool]]
+) -> None:
     network = Network()
-    ClassifierFreeGuidance(scale)(network, TIMESTEPS)
+    guidance(network, TIMESTEPS)
     assert network.drops == drops
+
+
+def test_one_batch_gives_every_clip_what_two_turns_give() -> None:
+    def unet(
+        x: Tensor, t: Tensor, tokens: Tensor, fps: Tensor, key: Tensor, drop_tokens: Tensor
+    ) -> Tensor:
+        """Every clip's result shows all that is its own."""
+        own = t + fps + key + torch.where(drop_tokens, 0.0, tokens[:, 0, 0])
+        return x.sum(2, keepdim=True) + own[:, None, None, None, None]
+
+    denoiser = Denoiser(
+        unet,
+        tokens=torch.tensor([3.0, 5.0]).view(2, 1, 1),
+        fps=torch.tensor([7.0, 11.0]),
+        key_index=torch.tensor([13, 17]),
+        condition=torch.randn(2, 3, 1, 2, 2),
+    )
+    one, two = (
+        denoiser.sample(
+            DDIMScheduler(prediction_type="sample", clip_sample=False),
+            (2, 3, 1, 2, 2),
+            ClassifierFreeGuidance(2.0, in_turns),
+            num_inference_steps=2,
+            generator=torch.Generator().manual_seed(0),
+        )
+        for in_turns in (False, True)
+    )
+    assert torch.equal(one, two)
+    assert len(one[0].unique()) > 1
+
+
+def test_who_reads_a_report_learns_the_scale() -> None:
+    assert str(ClassifierFreeGuidance(2.5, in_turns=True)) == "ClassifierFreeGuidance 2.5"
 
 
 def test_a_negative_scale_is_refused() -> None:
