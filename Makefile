@@ -63,13 +63,15 @@ check: install ## Lint, formatting, types and import contracts
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
 
-bench: install ## Time networks, decoding, labelling and loading beside their peers (20 minutes)
+bench: install ## Time networks, decoding, labelling and loading beside their peers (30 minutes)
 	$(PYTHON) -m benchmarks.unet
 	$(PYTHON) -m benchmarks.decoder
 	$(PYTHON) -m benchmarks.scene_metrics
 	$(PYTHON) -m benchmarks.decoding
 	$(PYTHON) -m benchmarks.precompute
 	$(PYTHON) -m benchmarks.loading
+	$(PYTHON) -m benchmarks.sampling
+	$(PYTHON) -m benchmarks.training
 
 decoders: install ## Train the 3-D and the flow-augmented decoder and compare them with the 2-D one (20 minutes)
 	.venv/bin/movideo fit --config stage3.yaml --model.decoder movideo.models.TemporalDecoder \

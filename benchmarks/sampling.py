@@ -26,7 +26,9 @@ STEPS = (4, 6, 8, 10, 12, 16, 25, 50)
 
 def _multistep(order: int) -> Callable[[Any], SchedulerMixin]:
     def make(config: Any) -> SchedulerMixin:
-        return diffusers.DPMSolverMultistepScheduler.from_config(config, solver_order=order)
+        return diffusers.DPMSolverMultistepScheduler.from_config(
+            config, solver_order=order, use_lu_lambdas=False
+        )
 
     return make
 
@@ -35,6 +37,9 @@ SOLVERS: dict[str, Callable[[Any], SchedulerMixin]] = {
     "DDIM": diffusers.DDIMScheduler.from_config,
     "DPM-Solver++ 2M": _multistep(2),
     "DPM-Solver++ 3M": _multistep(3),
+    "DPM-Solver++ 2M, log-SNR": lambda config: diffusers.DPMSolverMultistepScheduler.from_config(
+        config, use_lu_lambdas=True
+    ),
     "UniPC 2": diffusers.UniPCMultistepScheduler.from_config,
     "DEIS 2": diffusers.DEISMultistepScheduler.from_config,
 }
