@@ -86,6 +86,9 @@ def _prepared(scheduler: SchedulerMixin, num_inference_steps: int) -> Any:
     prepared: Any = copy.deepcopy(scheduler)  # set_timesteps and step change it
     # Timesteps stay on the CPU, as the scheduler's tables do: a look-up need not wait for a GPU.
     prepared.set_timesteps(num_inference_steps)
+    if hasattr(prepared, "set_begin_index"):
+        # Else the first step is looked up by its timestep, which many steps even in log-SNR share.
+        prepared.set_begin_index(0)
     return prepared
 
 
