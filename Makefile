@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-slurm check bench decoders tables weights clean
+.PHONY: help install demo test test-slow test-slurm check bench bench-check decoders tables weights clean
 
 BASE_PYTHON ?= python3
 PYTHON := .venv/bin/python
@@ -9,7 +9,7 @@ INSTALLED := .venv/.installed
 export GOMP_SPINCOUNT := 20000
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Make .venv with everything for development (minutes, once)
 
@@ -63,15 +63,11 @@ check: install ## Lint, formatting, types and import contracts
 	$(PYTHON) -m mypy
 	.venv/bin/lint-imports
 
-bench: install ## Time networks, decoding, labelling and loading beside their peers (30 minutes)
-	$(PYTHON) -m benchmarks.unet
-	$(PYTHON) -m benchmarks.decoder
-	$(PYTHON) -m benchmarks.scene_metrics
-	$(PYTHON) -m benchmarks.decoding
-	$(PYTHON) -m benchmarks.precompute
-	$(PYTHON) -m benchmarks.loading
-	$(PYTHON) -m benchmarks.sampling
-	$(PYTHON) -m benchmarks.training
+bench: install ## Measure what takes time beside its peers: bench/table.md (20 minutes; CASE=unet: one)
+	$(PYTHON) -m benchmarks $(CASE)
+
+bench-check: install ## The same; fails where a ratio is a tenth worse than benchmarks/baseline.json
+	$(PYTHON) -m benchmarks $(CASE) --baseline benchmarks/baseline.json
 
 decoders: install ## Train the 3-D and the flow-augmented decoder and compare them with the 2-D one (20 minutes)
 	.venv/bin/movideo fit --config stage3.yaml --model.decoder movideo.models.TemporalDecoder \
@@ -103,5 +99,5 @@ weights: install ## Train the embedded weights again (hours)
 	cp -r weights/model/. movideo/weights/
 
 clean: ## Remove what builds, tests and the demo left behind
-	rm -rf build dist runs data demo evaluation predictions tables weights .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf bench build dist runs data demo evaluation predictions tables weights .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

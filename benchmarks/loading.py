@@ -26,6 +26,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from benchmarks import sample_clips
+from benchmarks.table import Row, ratio
 from benchmarks.timing import machine
 from datamodules.epoch_order import EpochOrder
 from datamodules.loader import ResumableLoader
@@ -216,6 +217,17 @@ def measure_making(folder: Path) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in times.items()}
 
 
+def rows(rounds: int) -> list[Row]:
+    """Labels from shards over plain reads of the same bytes."""
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        times = measure_shards(Path(folder), 512, rounds)
+    return [
+        ratio(f"shards, of plain reads, {cache}", times[SHARDS][cache], times[READ][cache], AIM)
+        for cache in CACHES
+    ]
+
+
 def report(times: Times, making: dict[str, float], count: int) -> str:
     """Writes the measurements as Markdown."""
     medians = {
@@ -233,12 +245,10 @@ def report(times: Times, making: dict[str, float], count: int) -> str:
     for name, median in medians.items():
         cells = []
         for cache in CACHES:
-            ratio = median[cache] / medians[READ][cache]
-            cells += [f"{median[cache]:.2f}", f"{ratio:.2f}"]
+            of_read = median[cache] / medians[READ][cache]
+            cells += [f"{median[cache]:.2f}", f"{of_read:.2f}"]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    ratios = [medians[SHARDS][cache] / medians[READ][cache] for cache in CACHES]
-    met = "met" if max(ratios) <= AIM else "missed"
-    lines += ["", f"Aim: collated in the same process at most {AIM} of plain reads: {met}.", ""]
+    lines += [""]
     cold, warm = (medians[SHARDS][cache] for cache in CACHES)
     lines += [
         f"- {what}: {value:.0f} ms a clip, {value / cold:.0f} times as long as labels from shards "

@@ -21,8 +21,8 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.distributed._tools.mem_tracker import MemTracker
 
+from benchmarks.timing import tensor_peak
 from movideo.cli.configs import find_config
 from movideo.cli.doctor import doctor_parser, without_weights
 from movideo.models import SpatioTemporalUNet
@@ -124,28 +124,15 @@ def _make_buffers(module: nn.Module) -> None:
             layer.register_buffer(name, parameter.detach())
 
 
-class _Peak(MemTracker):
-    """Without the account of each module, in which every module is called once.
-
-    A perceptual network sees two videos.
-    """
-
-    def _pre_fw_hook(self, *_: Any) -> None:
-        pass
-
-    _post_fw_hook = _pre_bw_hook = _post_bw_hook = _pre_fw_hook
-
-
 def _peak(module: nn.Module, loss: Callable[[], Tensor]) -> int:
     """Bytes alive at most in a forward and backward pass: weights, activations, gradients."""
-    tracker = _Peak()
-    tracker.track_external(module)
-    with tracker:
+
+    def step() -> None:
         with torch.autocast("cpu", torch.bfloat16):
             value = loss()
         value.backward()
-    peaks: dict[Any, dict[str, int]] = tracker.get_tracker_snapshot("peak")
-    return sum(device["Total"] for device in peaks.values())
+
+    return tensor_peak(module, step)
 
 
 def rows(batches: list[int]) -> Iterator[Row]:

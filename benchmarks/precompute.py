@@ -14,6 +14,7 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks import sample_clips
+from benchmarks.table import Row, ratio
 from benchmarks.timing import machine
 from movideo.shards.shard import find_shards, read_header
 
@@ -21,12 +22,11 @@ AIM = 0.6
 PROCESSES = (1, 2)
 
 
-def label(videos: Path, folder: Path, processes: int, options: argparse.Namespace) -> float:
+def label(videos: Path, folder: Path, processes: int, clips: int, size: int) -> float:
     """Labels a folder of videos with so many processes; gives the seconds."""
     command = [sys.executable, "-m", "movideo", "precompute", "--videos", str(videos)]
     command += ["--labels", str(folder), "--world_size", str(processes)]
-    command += [f"--data.size=[{options.size}, {options.size}]"]
-    command += [f"--data.clips_per_video={options.clips}"]
+    command += [f"--data.size=[{size}, {size}]", f"--data.clips_per_video={clips}"]
     one_thread = {**os.environ, "OMP_NUM_THREADS": "1"}
     start = time.perf_counter()
     # Sessions of their own: on a busy machine Linux shares cores out by session, not by process.
@@ -50,6 +50,28 @@ def clips_in(folder: Path) -> Counter[str]:
     return Counter(row["key"] for path in shards for row in read_header(path)["rows"])
 
 
+def measure(rounds: int, clips: int = 16, size: int = 128) -> tuple[dict[int, list[float]], int]:
+    """Seconds by number of processes, and how many clips were labelled; each of them once."""
+    seconds: dict[int, list[float]] = {count: [] for count in PROCESSES}
+    with tempfile.TemporaryDirectory() as place:
+        videos = Path(place) / "videos"
+        sample_clips.main(str(videos), str(videos))
+        found = []
+        for turn in range(rounds):  # in turns: other load falls on both alike
+            for count in PROCESSES:
+                folder = Path(place) / f"{turn}-{count}"
+                seconds[count].append(label(videos, folder, count, clips, size))
+                found.append(clips_in(folder))
+    assert all(clips == found[0] and set(clips.values()) == {1} for clips in found)
+    return seconds, len(found[0])
+
+
+def rows(rounds: int) -> list[Row]:
+    """Two processes over one."""
+    seconds, _ = measure(rounds)
+    return [ratio("two processes, of one", seconds[2], seconds[1], AIM)]
+
+
 def main() -> None:
     """Prints medians over rounds and their ratio."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -57,20 +79,10 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    seconds: dict[int, list[float]] = {count: [] for count in PROCESSES}
-    with tempfile.TemporaryDirectory() as place:
-        videos = Path(place) / "videos"
-        sample_clips.main(str(videos), str(videos))
-        found = []
-        for turn in range(options.rounds):  # in turns: other load falls on both alike
-            for count in PROCESSES:
-                folder = Path(place) / f"{turn}-{count}"
-                seconds[count].append(label(videos, folder, count, options))
-                found.append(clips_in(folder))
-    assert all(clips == found[0] and set(clips.values()) == {1} for clips in found)
-    one, two = (statistics.median(seconds[count]) for count in PROCESSES)
+    seconds, count = measure(options.rounds, options.clips, options.size)
+    one, two = (statistics.median(seconds[processes]) for processes in PROCESSES)
     print(
-        f"{len(found[0])} clips of 17x{options.size}x{options.size}, every one once: "
+        f"{count} clips of 17x{options.size}x{options.size}, every one once: "
         f"one process {one:.1f} s, two {two:.1f} s, ratio {two / one:.2f} "
         f"(aim: at most {AIM}, {'met' if two / one <= AIM else 'missed'}). {machine()}"
     )

@@ -15,12 +15,14 @@ import torch
 from diffusers import SchedulerMixin
 from torch import Tensor
 
+from benchmarks.table import Row, ratio
 from benchmarks.timing import machine
 from movideo.motion.space import Motion
 from movideo.pipeline import MoVideoPipeline
 from movideo.scenes.render import render_scene
 
 REFERENCE_STEPS = 250
+DEFAULT, DEFAULT_STEPS = "DPM-Solver++ 2M, log-SNR", 16
 STEPS = (4, 6, 8, 10, 12, 16, 25, 50)
 
 
@@ -37,7 +39,7 @@ SOLVERS: dict[str, Callable[[Any], SchedulerMixin]] = {
     "DDIM": lambda config: diffusers.DDIMScheduler.from_config(config, clip_sample=False),
     "DPM-Solver++ 2M": _multistep(2),
     "DPM-Solver++ 3M": _multistep(3),
-    "DPM-Solver++ 2M, log-SNR": lambda config: diffusers.DPMSolverMultistepScheduler.from_config(
+    DEFAULT: lambda config: diffusers.DPMSolverMultistepScheduler.from_config(
         config, use_lu_lambdas=True
     ),
     "UniPC 2": diffusers.UniPCMultistepScheduler.from_config,
@@ -82,6 +84,24 @@ class Chain:
 
     def _generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed)
+
+
+def rows(rounds: int) -> list[Row]:
+    """The default's error over that of 50 steps of DDIM; rounds are scenes."""
+    pipeline = MoVideoPipeline.from_pretrained("embedded")
+    pipeline.set_progress_bar_config(disable=True)
+    chains = [Chain(pipeline, scene) for scene in range(rounds)]
+    ours = [chain.errors(DEFAULT, DEFAULT_STEPS) for chain in chains]
+    ddim = [chain.errors("DDIM", 50) for chain in chains]
+    return [
+        ratio(
+            f"{DEFAULT_STEPS} steps of the default, error of the {name}, of 50 of DDIM",
+            [errors[i] for errors in ours],
+            [errors[i] for errors in ddim],
+            1.0,
+        )
+        for i, name in enumerate(("flow", "video"))
+    ]
 
 
 def main() -> None:

@@ -9,10 +9,12 @@ from dataclasses import dataclass, field
 from datetime import date
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import diffusers
 import torch
 from torch import Tensor, nn
+from torch.distributed._tools.mem_tracker import MemTracker
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
@@ -97,6 +99,31 @@ def _resident_peak() -> float:
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     (kilobytes,) = (line.split()[1] for line in lines if line.startswith("VmHWM"))
     return int(kilobytes) / 1024
+
+
+class _Peak(MemTracker):
+    """Without the account of each module, in which every module is called once.
+
+    A perceptual network sees two videos.
+    """
+
+    def _pre_fw_hook(self, *_: Any) -> None:
+        pass
+
+    _post_fw_hook = _pre_bw_hook = _post_bw_hook = _pre_fw_hook
+
+
+def tensor_peak(module: nn.Module, call: Callable[[], object]) -> int:
+    """Bytes of tensors alive at most during a call that runs the module, its weights included.
+
+    Exact, and the same in every run; what an operation takes within itself is not seen.
+    """
+    tracker = _Peak()
+    tracker.track_external(module)
+    with tracker:
+        call()
+    peaks: dict[Any, dict[str, int]] = tracker.get_tracker_snapshot("peak")
+    return sum(device["Total"] for device in peaks.values())
 
 
 def machine() -> str:

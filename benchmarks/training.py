@@ -13,13 +13,17 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import training_clock
+from benchmarks.table import Row
 from benchmarks.timing import machine
 from benchmarks.training_clock import MARK, WARM_UP
 
 STAGES = ("stage1", "stage2")
+BATCHES = {"stage1": 30, "stage2": 30, "stage3": 16}  # a step of stage 3 takes seconds
+LOADER_LIMIT = 0.1
 COMMAND = "import sys; from movideo.cli import main; sys.exit(main())"
 TREE = Path(__file__).resolve().parent.parent
 
@@ -43,6 +47,17 @@ def measure(tree: Path, stage: str, batches: int, folder: Path) -> list[float]:
         raise SystemExit(f"{stage} of {tree} was not measured:\n{done.stdout[-2000:]}")
     spent: list[float] = json.loads(lines[-1].removeprefix(MARK))
     return spent
+
+
+def rows(rounds: int) -> Iterator[Row]:
+    """Clips a second of each stage, and what of its CPU time goes to the loader's workers."""
+    with tempfile.TemporaryDirectory() as name:
+        for stage, batches in BATCHES.items():
+            measure(TREE, stage, WARM_UP + 1, Path(name))  # renders and labels the scenes
+            spent = [measure(TREE, stage, batches, Path(name)) for _ in range(rounds)]
+            shares = tuple(workers / (own + workers) for _, own, workers in spent)
+            yield Row(stage, tuple(1 / wall for wall, *_ in spent), "clips a second")
+            yield Row(f"{stage}, share of the loader's workers", shares, limit=LOADER_LIMIT)
 
 
 def main() -> None:
