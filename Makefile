@@ -22,7 +22,7 @@ DEMO_FIT := .venv/bin/movideo fit --trainer.logger.init_args.save_dir demo/runs 
 # Arguments: name of the run, what is tested, folder of videos.
 demo_test = .venv/bin/movideo test $(2) --config demo/test.yaml --data.videos demo/$(3) \
   --trainer.logger.init_args.name $(1)-$(3) --trainer.logger.init_args.version .
-FROZEN_SEED := 20231120
+FROZEN_SEED := 20261127
 CHECKPOINT := version_0/checkpoints/last.ckpt
 
 demo: install ## Train the stages on scenes and real clips, make a video, measure it (15 minutes)
@@ -39,7 +39,7 @@ demo: install ## Train the stages on scenes and real clips, make a video, measur
 	  --checkpoints '[demo/runs/stage1/$(CHECKPOINT), demo/runs/stage2/$(CHECKPOINT), demo/runs/stage3/$(CHECKPOINT)]'
 	.venv/bin/movideo generate --model demo/model --image docs/key_frame.png --fps 8 \
 	  --out demo/movideo.mp4 --visualization demo/movideo.png --save_motion demo/motion.safetensors
-	.venv/bin/movideo scenes --out demo/scenes_unseen --clips 24 --seed $(FROZEN_SEED)
+	.venv/bin/movideo scenes --out demo/scenes_unseen --clips 24 --seed $(FROZEN_SEED) --readable 1
 	$(foreach videos,scenes_unseen real_unseen,\
 	  $(call demo_test,stage1,--config stage1.yaml --config demo/stage1.yaml --ckpt_path demo/runs/stage1/$(CHECKPOINT),$(videos)) && \
 	  $(call demo_test,stage2,--config stage2.yaml --config demo/stage2.yaml --ckpt_path demo/runs/stage2/$(CHECKPOINT),$(videos)) && \

@@ -31,8 +31,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--scenes", type=int, default=100)
     parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--readable", type=float, default=1.0, help="share of readable scenes")
     options = parser.parse_args()
-    settings = replace(FROZEN_SCENES, count=options.scenes, size=(options.size, options.size))
+    size = (options.size, options.size)
+    settings = replace(FROZEN_SCENES, count=options.scenes, size=size, readable=options.readable)
     scenes = [settings.render(index) for index in tqdm(range(options.scenes), "rendering")]
     print(f"{settings}; {platform.machine()}, {date.today()}\n")
     print_labels(scenes)

@@ -20,7 +20,12 @@ DType = Literal["float32", "bfloat16", "float16"]
 
 
 def scenes(
-    out: str, clips: int = 16, seed: int = 0, num_frames: int = 17, size: tuple[int, int] = (64, 64)
+    out: str,
+    clips: int = 16,
+    seed: int = 0,
+    num_frames: int = 17,
+    size: tuple[int, int] = (64, 64),
+    readable: float = 0.85,
 ) -> None:
     """Renders synthetic clips to mp4, with exact depth and flow in a folder `labels` beside them.
 
@@ -30,10 +35,11 @@ def scenes(
         seed: sets with different seeds share no clip.
         num_frames: frames a clip.
         size: height and width in pixels.
+        readable: share of clips whose motion a picture tells, 0 to 1; the rest moves freely.
     """
     from movideo.scenes.files import SceneSettings, write_scenes
 
-    write_scenes(out, SceneSettings(count=clips, seed=seed, num_frames=num_frames, size=size))
+    write_scenes(out, SceneSettings(clips, seed, num_frames, size, readable))
     print(f"{clips} clips in {out}, labels in {Path(out) / 'labels'}")
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from movideo.clips.clip import Clip, ClipSettings, draw_clips
@@ -29,6 +30,7 @@ from movideo.video.write import write_mp4
 LABELS = "labels"  # subfolder of a folder of videos whose shards hold these videos' labels
 SHARD_SIZE = 64
 SMALLEST = 8  # pixels; x264 wants a macroblock's worth
+READABLE_STREAM = 1  # of randomness: which scenes are readable changes nothing else in them
 QUALITY = 6  # x264: close to lossless, so that exact flow still finds the pixels it was made for
 
 
@@ -41,6 +43,7 @@ class SceneSettings:
         seed: sets with different seeds share no scene.
         num_frames: frames a scene.
         size: `(H, W)` in pixels.
+        readable: share of scenes whose motion a picture tells, 0 to 1; the rest moves freely.
 
     Raises:
         UserError: one of them is too small.
@@ -50,12 +53,15 @@ class SceneSettings:
     seed: int = 0
     num_frames: int = 17
     size: tuple[int, int] = (64, 64)
+    readable: float = 0.85
 
     def __post_init__(self) -> None:
         least = {"count": 1, "seed": 0, "num_frames": 1}
         for name, low in least.items():
             if getattr(self, name) < low:
                 raise UserError(f"scenes: {name} {getattr(self, name)}; give {low} or more")
+        if not 0 <= self.readable <= 1:
+            raise UserError(f"scenes: readable {self.readable}; give a share from 0 to 1")
         if min(self.size) < SMALLEST:
             raise UserError(f"scenes: size {self.size}; give {SMALLEST} pixels or more")
 
@@ -66,7 +72,17 @@ class SceneSettings:
 
     def render(self, index: int) -> Scene:
         """The scene of that index, the same whatever the count."""
-        return render_scene((self.seed, index), num_frames=self.num_frames, size=self.size)
+        return render_scene(
+            (self.seed, index),
+            num_frames=self.num_frames,
+            size=self.size,
+            readable=self.is_readable(index),
+        )
+
+    def is_readable(self, index: int) -> bool:
+        """Whether a picture of the scene of that index tells its motion."""
+        draw = np.random.default_rng((self.seed, index, READABLE_STREAM)).random()
+        return bool(draw < self.readable)
 
 
 def write_scenes(folder: str | Path, settings: SceneSettings) -> Path:

@@ -63,7 +63,7 @@ def test_settings_name_the_folder():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"count": 0}, {"seed": -1}, {"num_frames": 0}, {"size": (4, 64)}]
+    "wrong", [{"count": 0}, {"seed": -1}, {"num_frames": 0}, {"size": (4, 64)}, {"readable": 1.5}]
 )
 def test_settings_out_of_range(wrong):
     with pytest.raises(UserError, match=rf"scenes: {next(iter(wrong))} "):

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from movideo.metrics import resampling_psnr
 from movideo.ops import visible_mask, warp
 from movideo.scenes import render as scenes
+from movideo.scenes.files import SceneSettings
+from movideo.scenes.layer import Teardrop
 from movideo.scenes.render import render_scene
 
 
@@ -15,13 +18,14 @@ from movideo.scenes.render import render_scene
 def layers(monkeypatch):
     """The layers of the scene rendered last."""
     kept = []
-    draw = scenes._draw_layers
+    for name in ("draw_free", "draw_readable"):
+        draw = getattr(scenes, name)
 
-    def keep(*args):
-        kept[:] = draw(*args)
-        return kept
+        def keep(*args, draw=draw):
+            kept[:] = draw(*args)
+            return kept
 
-    monkeypatch.setattr(scenes, "_draw_layers", keep)
+        monkeypatch.setattr(scenes, name, keep)
     return kept
 
 
@@ -37,11 +41,22 @@ def own_place(layer, point, frame):
 
 def covers(layer, own, pixel):
     """Whether more than half of a pixel lies inside the outline."""
-    if math.isinf(layer.radius):
+    shape = layer.outline
+    if shape is None:
         return True
-    x, y = own[0] / layer.stretch, own[1] * layer.stretch
-    lobes = 1 + layer.lobe_depth * math.cos(layer.lobes * math.atan2(y, x) + layer.lobe_phase)
-    return math.hypot(x, y) <= layer.radius * lobes
+    if isinstance(shape, Teardrop):
+        return math.hypot(*own) <= shape.radius or in_point(shape, *own)
+    x, y = own[0] / shape.stretch, own[1] * shape.stretch
+    lobes = 1 + shape.depth * math.cos(shape.count * math.atan2(y, x) + shape.phase)
+    return math.hypot(x, y) <= shape.radius * lobes
+
+
+def in_point(drop, x, y):
+    """Whether a point lies in the triangle of the tip and where its two tangents touch the disc."""
+    tip = drop.reach * drop.radius
+    touch_x = drop.radius / drop.reach
+    touch_y = math.sqrt(drop.radius**2 - touch_x**2)
+    return touch_x <= x <= tip and abs(y) <= touch_y * (tip - x) / (tip - touch_x)
 
 
 def seen(layers, point, frame, pixel):
@@ -52,9 +67,10 @@ def seen(layers, point, frame, pixel):
     return covering[-1]
 
 
+@pytest.mark.parametrize("readable", [False, True])
 @pytest.mark.parametrize(("seed", "size"), [(0, (16, 16)), (3, (12, 20))])
-def test_flow_and_visibility_by_hand(layers, seed, size):
-    scene = render_scene(seed, num_frames=5, size=size)
+def test_flow_and_visibility_by_hand(layers, seed, size, readable):
+    scene = render_scene(seed, num_frames=5, size=size, fps=4, readable=readable)
     height, width = size
     pixel, key = 64 / min(size), 2
     occluded = 0
@@ -146,3 +162,67 @@ def test_a_scene_is_the_same_at_every_size():
     # Affine flow averages exactly inside a layer; outlines may pass between the four pixels.
     error = (small.flow_i2v - centres).abs().amax(1, keepdim=True)[same]
     assert error.quantile(0.95) < 0.01
+
+
+READABLE = SceneSettings(count=60, seed=5, readable=1.0)
+
+
+def test_a_readable_shape_points_where_it_goes():
+    """The pixel of a shape that is farthest from its centroid, against the flow of the shape."""
+    turned = []
+    for index in range(READABLE.count):
+        scene = READABLE.render(index)
+        key = scene.key_index
+        top = int(scene.layer[key].max())  # in front of all others: nothing hides a part of it
+        rows, columns = (scene.layer[key, 0] == top).nonzero(as_tuple=True)
+        inside = (rows.min() > 0, columns.min() > 0, rows.max() < 63, columns.max() < 63)
+        if not all(inside):  # cut off by the frame
+            continue
+        places = torch.stack([columns, rows], -1).float()
+        offsets = places - places.mean(0)
+        tip = offsets[offsets.norm(dim=1).argmax()]
+        flow = scene.flow_v2i[-1, :, rows, columns].mean(1)
+        turned.append(float(torch.cosine_similarity(tip, flow, dim=0)))
+    assert len(turned) > 10
+    # A tip of two pixels' width leaves some degrees: the cosine of 15 degrees is 0.966.
+    assert np.mean(turned) > 0.95
+    assert min(turned) > 0.8
+
+
+def test_a_readable_shape_is_the_warmer_the_faster_and_the_brighter_the_nearer(layers):
+    warmth, speeds, brightness, nearness = [], [], [], []
+    for index in range(READABLE.count):
+        scene = READABLE.render(index)
+        key = scene.key_index
+        for number, layer in enumerate(layers):
+            seen_there = scene.layer[key, 0] == number
+            if number == 0 or seen_there.sum() < 60:
+                continue
+            red, _, blue = color = scene.video[key][:, seen_there].mean(1)
+            warmth.append(float(red - blue))
+            speeds.append(float(torch.linalg.norm(layer.poses[1, :, 2] - layer.poses[0, :, 2])))
+            speeds[-1] *= scene.fps
+            brightness.append(float(color.mean()))
+            nearness.append(layer.inverse_depth)
+    assert np.corrcoef(warmth, speeds)[0, 1] > 0.95
+    assert np.corrcoef(brightness, nearness)[0, 1] > 0.8
+
+
+def test_readable_scenes_move_and_are_no_blur():
+    made = [READABLE.render(index) for index in range(READABLE.count)]
+    largest = [float(scene.flow_v2i.norm(dim=1).max()) for scene in made]
+    assert np.median(largest) > 4
+    assert np.mean([float(resampling_psnr(scene.video[None])) for scene in made]) < 26
+
+
+def test_the_share_of_readable_scenes_changes_no_scene():
+    some, more = (SceneSettings(count=400, seed=3, num_frames=1, readable=r) for r in (0.3, 0.85))
+    chosen = [[each.is_readable(index) for index in range(400)] for each in (some, more)]
+    # Three standard deviations of 400 draws.
+    assert np.mean(chosen[0]) == pytest.approx(0.3, abs=0.07)
+    assert np.mean(chosen[1]) == pytest.approx(0.85, abs=0.055)
+    assert all(b for a, b in zip(*chosen, strict=True) if a)
+    both = next(i for i in range(400) if chosen[0][i] and chosen[1][i])
+    assert torch.equal(some.render(both).video, more.render(both).video)
+    free = SceneSettings(count=1, seed=3, num_frames=1, readable=0.0)
+    assert torch.equal(free.render(7).video, render_scene((3, 7), num_frames=1).video)
