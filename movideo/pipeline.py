@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -36,7 +36,7 @@ from movideo.models import (
 from movideo.motion.carry import scale_motion
 from movideo.motion.condition import ConditionTransform, motion_condition
 from movideo.motion.space import Motion, MotionSpace
-from movideo.ops import visible_mask
+from movideo.motion.visibility import Consistency, Visibility
 from movideo.text_to_image import TextToImage
 from movideo.video.images import as_frames, as_images
 
@@ -49,6 +49,7 @@ COMPONENTS = (
     "video_unet",
     "video_scheduler",
     "condition_transform",
+    "visibility",
     "decoder",
 )
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
@@ -66,6 +67,7 @@ class GeneratedVideos:
         flow_i2v: `(B, F, 2, H, W)`, pixels, from each frame into the key frame.
         flow_v2i: `(B, F, 2, H, W)`, pixels, from the key frame into each frame.
         visible: `(B, F, 1, H, W)`, 1.0 where the key frame shows what is there.
+        visibility: the rule that says so.
     """
 
     video: Tensor
@@ -73,11 +75,12 @@ class GeneratedVideos:
     flow_i2v: Tensor
     flow_v2i: Tensor
     visible: Tensor
+    visibility: Visibility
 
     @property
     def motion(self) -> Motion:
         """Depth and both flows."""
-        return Motion(self.depth, self.flow_i2v, self.flow_v2i)
+        return Motion(self.depth, self.flow_i2v, self.flow_v2i, self.visibility)
 
 
 @dataclass
@@ -108,6 +111,8 @@ class MoVideoPipeline(DiffusionPipeline):
         autoencoder: latents of the key frame.
         decoder: stage 3; the autoencoder's own, frame by frame, by default.
         condition_transform: what stage 2 is shown of its condition; all of it by default.
+        visibility: the rule by which generated motion says what the key frame shows; Eq. 11 by
+            default, as in models of before.
         image_encoder: tokens of the key frame.
         motion_unet: stage 1.
         motion_scheduler: its noise schedule and solver.
@@ -132,6 +137,7 @@ class MoVideoPipeline(DiffusionPipeline):
         video_scheduler: SchedulerMixin,
         decoder: VideoDecoder | None = None,
         condition_transform: ConditionTransform | None = None,
+        visibility: Visibility | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -144,6 +150,7 @@ class MoVideoPipeline(DiffusionPipeline):
             video_scheduler=video_scheduler,
             decoder=decoder or FrameDecoder(autoencoder),
             condition_transform=condition_transform or ConditionTransform(),
+            visibility=visibility or Consistency(),
         )
         self.text_to_image: TextToImage | None = None
         self.card: str | None = None
@@ -395,9 +402,13 @@ class MoVideoPipeline(DiffusionPipeline):
             image, motion, shape, size, bound, guidances[1], {**options, "noise": latents}
         )
         video = self._decode(z, motion.flow_i2v, bound["key_index"], decode_chunk_size, decode)
-        visible = visible_mask(motion.flow_i2v, motion.flow_v2i)
-        fields = (motion.depth, motion.flow_i2v, motion.flow_v2i, visible)
-        return GeneratedVideos(video, *(field.to(video.device) for field in fields))
+        there = motion.map(lambda field: field.to(video.device))
+        return GeneratedVideos(
+            video,
+            **there.fields(),
+            visible=motion.visible.to(video.device),
+            visibility=motion.visibility,
+        )
 
     @torch.no_grad()
     def generate_motion(
@@ -487,7 +498,7 @@ class MoVideoPipeline(DiffusionPipeline):
                 **options,
             )
         motion: Motion = self.motion_space.decode(sample, bound["key_index"], size)
-        return motion
+        return replace(motion, visibility=self.visibility)
 
     def _bar(self, name: str) -> dict[str, Any]:
         """As `set_progress_bar_config` has it."""
@@ -506,14 +517,7 @@ class MoVideoPipeline(DiffusionPipeline):
         with self._at_work(self.autoencoder) as dtype:
             key_latent = self.autoencoder.encode(image[:, None].to(dtype))[:, 0].float()
         condition = self.condition_transform(
-            motion_condition(
-                motion.depth,
-                motion.flow_i2v,
-                motion.flow_v2i,
-                key_latent,
-                size=size,
-                motion_space=self.motion_space,
-            )
+            motion_condition(motion, key_latent, size=size, motion_space=self.motion_space)
         )
         place = (*shape, *key_latent.shape[1:])
         noise = options["noise"]
@@ -680,10 +684,14 @@ def _per_image(name: str, value: float | Tensor, image: Tensor) -> Tensor:
 
 def _scaled(motion: Motion, keys: list[int], strength: float) -> Motion:
     """Each video by itself, since each may have a key frame of its own."""
-    fields = (motion.depth, motion.flow_i2v, motion.flow_v2i)
-    alone = (Motion(*(field[i : i + 1] for field in fields)) for i in range(len(keys)))
-    scaled = [scale_motion(one, key, strength) for one, key in zip(alone, keys, strict=True)]
-    return Motion(*(torch.cat([getattr(one, name) for one in scaled]) for name in vars(motion)))
+    videos = []
+    for i, key in enumerate(keys):
+        one = motion.map(lambda field, i=i: field[i : i + 1])  # type: ignore[misc]
+        videos.append(scale_motion(one, key, strength).fields())
+    depth, flow_i2v, flow_v2i = (
+        torch.cat([one[name] for one in videos]) for name in motion.fields()
+    )
+    return Motion(depth, flow_i2v, flow_v2i)
 
 
 def _given_motion(
@@ -704,4 +712,4 @@ def _given_motion(
             f"motion: moves at frame {key.tolist()}, so that is not its key frame; "
             "give the key_index that it was made for"
         )
-    return Motion(*(field.to(device) for field in (motion.depth, motion.flow_i2v, motion.flow_v2i)))
+    return motion.map(lambda field: field.to(device))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,6 +15,7 @@ from movideo.hub.checkpoint import build, class_path
 from movideo.hub.model_folder import starting_point
 from movideo.metrics import DepthError, EndPointError, FlowCosine, VideoMetric
 from movideo.motion.space import Motion, MotionSpace
+from movideo.motion.visibility import TolerantConsistency
 from movideo.ops import normalize_flow, resize_flow
 from movideo.visualization.clips import motion_visualization
 from stages.clip_means import ClipMeans
@@ -107,7 +109,8 @@ class DepthFlowDiffusion(DiffusionStage):
         """Motion at the clips' resolution, from their key frames and fps alone."""
         sample = self.sample(batch, None, self.motion_space.channels, self.motion_space.grid)
         height, width = batch["video"].shape[-2:]
-        return self.motion_space.decode(sample, batch["key_index"], (height, width))
+        motion = self.motion_space.decode(sample, batch["key_index"], (height, width))
+        return replace(motion, visibility=TolerantConsistency())
 
     def draw(self, batch: ClipBatch) -> None:
         """One sheet a clip: the label's motion and the generated one."""
@@ -119,7 +122,8 @@ class DepthFlowDiffusion(DiffusionStage):
         """Errors of generated motion (beside no motion), and of the scale that Eq. 10 recovers."""
         with self.averaged_weights():
             generated = self.generate(batch)
-        still = Motion(generated.depth, *(torch.zeros_like(generated.flow_i2v) for _ in range(2)))
+        zero = torch.zeros_like(generated.flow_i2v)
+        still = Motion(generated.depth, zero, zero)
         # There is no video of this motion: the true one stands in its place.
         self.metrics.update(
             {

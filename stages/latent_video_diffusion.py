@@ -16,7 +16,8 @@ from movideo.models import FrameDecoder, VideoAutoencoder
 from movideo.models.decoder import load_decoder
 from movideo.motion.condition import ConditionTransform, MotionCondition, motion_condition
 from movideo.motion.labels import label_motion
-from movideo.motion.space import MotionSpace
+from movideo.motion.space import Motion, MotionSpace
+from movideo.motion.visibility import TolerantConsistency, Visibility
 from movideo.ops import resize_flow
 from movideo.visualization.clips import video_visualization
 from stages.base import ParameterGroups
@@ -33,6 +34,8 @@ class LatentVideoDiffusion(DiffusionStage):
         motion_grid: `(h, w)` of stage 1: its motion is as coarse as that. `export` refuses another.
         motion_space: stage 1's, which says how depth is normalised. `export` refuses another.
         condition_transform: what the network is shown of its condition; all of it by default.
+        visibility: the rule by which motion that passed through the motion grid, as generated
+            motion has, says what the key frame shows; exact labels are judged by Eq. 11.
         warped_latent_drop: probability that a clip is trained without the warped latent, so that
             the network does not copy the flow's mistakes. The mask stays.
         coarse_motion: probability that a clip is trained on motion passed through the motion grid,
@@ -61,6 +64,7 @@ class LatentVideoDiffusion(DiffusionStage):
         motion_grid: tuple[int, int] = (32, 32),
         motion_space: Callable[[tuple[int, int]], MotionSpace] = MotionSpace,
         condition_transform: ConditionTransform | None = None,
+        visibility: Visibility | None = None,
         warped_latent_drop: float = 0.5,
         coarse_motion: float = 0.5,
         spatial_lr_factor: float = 0.1,
@@ -77,6 +81,7 @@ class LatentVideoDiffusion(DiffusionStage):
         )
         self.motion_space = motion_space(motion_grid)
         self.condition_transform = condition_transform or ConditionTransform()
+        self.visibility = visibility or TolerantConsistency()
         self.warped_latent_drop = warped_latent_drop
         self.coarse_motion = coarse_motion
         self.spatial_lr_factor = spatial_lr_factor
@@ -93,6 +98,7 @@ class LatentVideoDiffusion(DiffusionStage):
             "autoencoder": self.autoencoder,
             "motion_space": self.motion_space,
             "condition_transform": self.condition_transform,
+            "visibility": self.visibility,
         }
 
     def check_parts(self, described: dict[str, Any], where: str) -> None:
@@ -125,13 +131,12 @@ class LatentVideoDiffusion(DiffusionStage):
         height, width = latent.shape[-2:]
         factor = self.autoencoder.downscale_factor
         condition = motion_condition(
-            batch["depth"],
-            batch["flow_i2v"],
-            batch["flow_v2i"],
+            Motion(batch["depth"], batch["flow_i2v"], batch["flow_v2i"]),
             latent,
             size=(factor * height, factor * width),
             motion_space=self.motion_space,
             coarse=coarse,
+            coarse_visibility=self.visibility,
         )
         return self.condition_transform(condition)
 

@@ -331,6 +331,7 @@ def test_push_to_hub_sends_the_folder(pipeline, monkeypatch):
         "video_scheduler/scheduler_config.json",
         "motion_space/config.json",
         "condition_transform/config.json",
+        "visibility/config.json",
     }
 
     def refuse(*_, **__):

@@ -247,7 +247,8 @@ class _BatchInput:
 def _motion(tensors: Mapping[str, Tensor]) -> Motion | None:
     if not set(FIELDS) <= set(tensors):
         return None
-    return Motion(**{name: tensors[name].float() for name in FIELDS})
+    depth, flow_i2v, flow_v2i = (tensors[name].float() for name in FIELDS)
+    return Motion(depth, flow_i2v, flow_v2i)
 
 
 def _digest(*tensors: Tensor) -> str:

@@ -44,6 +44,7 @@ PARTS = {
         "image_encoder": "image_encoder",
         "autoencoder": "autoencoder",
         "condition_transform": "condition_transform",
+        "visibility": "visibility",
     },
     "decoder": {
         "decoder": "decoder",
@@ -52,7 +53,7 @@ PARTS = {
     },
 }
 # What models and checkpoints of earlier versions lack, and do without.
-OPTIONAL = ("condition_transform",)
+OPTIONAL = ("condition_transform", "visibility")
 TRAINED = ("unet", "decoder")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = ["*.json", "*.safetensors", "*.md"]  # all that is taken from a hub: nothing to execute

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
-from dataclasses import is_dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -176,9 +175,9 @@ def one_by_one(clips: MeasuredClips) -> Iterator[MeasuredClips]:
         def only(value: Any, here: slice = here) -> Any:
             if isinstance(value, list | Tensor):
                 return value[here]
-            if is_dataclass(value) and not isinstance(value, type):  # motion
-                return type(value)(**{name: field[here] for name, field in vars(value).items()})
-            return value
+            return (
+                value.map(lambda field: field[here]) if hasattr(value, "map") else value
+            )  # motion
 
         yield MeasuredClips(**{name: only(value) for name, value in vars(clips).items()})
 

@@ -10,8 +10,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from movideo.hub.config_part import ConfigPart
-from movideo.motion.space import MotionSpace
-from movideo.ops import pool_mask, resize, resize_flow, visible_mask, warp
+from movideo.motion.space import Motion, MotionSpace
+from movideo.motion.visibility import Visibility
+from movideo.ops import pool_mask, resize, resize_flow, warp
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,12 @@ class MotionCondition:
 
 
 def motion_condition(
-    depth: Tensor,
-    flow_i2v: Tensor,
-    flow_v2i: Tensor,
+    motion: Motion,
     key_latent: Tensor,
     size: tuple[int, int],
     motion_space: MotionSpace,
     coarse: Tensor | None = None,
+    coarse_visibility: Visibility | None = None,
 ) -> MotionCondition:
     """Makes the condition from motion, whatever made the motion.
 
@@ -58,25 +58,29 @@ def motion_condition(
     comes from that grid, where it is normalised.
 
     Args:
-        depth: `(B, F, 1, ·, ·)`, any scale.
-        flow_i2v: `(B, F, 2, ·, ·)`, pixels of the grid it is given on.
-        flow_v2i: likewise.
+        motion: depth `(B, F, 1, ·, ·)` of any scale, flows in pixels of the grids they are on.
         key_latent: `(B, c, h, w)`.
         size: `(H, W)` of the video: the mask's threshold is in its pixels.
         motion_space: of stage 1: its grid, and how it normalises depth.
         coarse: `(B,)`, true for the clips whose flow is passed through the motion grid.
+        coarse_visibility: the rule for these clips; the motion's own by default.
     """
+    latent_size = (key_latent.shape[-2], key_latent.shape[-1])
+    depth = motion_space.normalize_depth(motion.depth)
+    flow_i2v, flow_v2i = motion.flow_i2v, motion.flow_v2i
     if coarse is not None:
         flow_i2v = coarse_flow(flow_i2v, motion_space.grid, size, coarse)
         flow_v2i = coarse_flow(flow_v2i, motion_space.grid, size, coarse)
-    latent_size = (key_latent.shape[-2], key_latent.shape[-1])
     flow_i2v, flow_v2i = resize_flow(flow_i2v, size), resize_flow(flow_v2i, size)
-    visible = pool_mask(visible_mask(flow_i2v, flow_v2i), latent_size)
-    warped = warp(key_latent[:, None], resize_flow(flow_i2v, latent_size))
+    full = (flow_i2v, flow_v2i, resize(depth, size))
+    visible = motion.visibility(*full)
+    if coarse is not None and coarse_visibility is not None:
+        chosen = coarse[:, None, None, None, None]
+        visible = torch.where(chosen, coarse_visibility(*full), visible)
     return MotionCondition(
-        depth=resize(motion_space.normalize_depth(depth), latent_size),
-        warped_latent=warped,
-        visible=visible,
+        depth=resize(depth, latent_size),
+        warped_latent=warp(key_latent[:, None], resize_flow(flow_i2v, latent_size)),
+        visible=pool_mask(visible, latent_size),
     )
 
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from typing_extensions import override
 
 from movideo.errors import UserError
+from movideo.hub.checkpoint import build, describe
 from movideo.motion.base import ClipShape, MotionSource
 from movideo.motion.carry import scale_motion
 from movideo.motion.space import Motion
-from movideo.ops import visible_mask
+from movideo.motion.visibility import Consistency
 from movideo.storage.atomic import whole_file
 
 FIELDS = ("depth", "flow_i2v", "flow_v2i")
 SUFFIX = ".safetensors"
+VISIBILITY = "visibility"  # in the file's metadata; files of before have none, and Eq. 11
 
 
 @dataclass(frozen=True)
@@ -47,15 +50,17 @@ class SavedMotion(MotionSource):
 def save_motion(path: str | Path, motion: Motion) -> None:
     """Writes the motion of one video, B = 1, as safetensors.
 
-    Depth `(F, 1, H, W)`, both flows `(F, 2, H, W)` in pixels, the visible mask `(F, 1, H, W)`.
+    Depth `(F, 1, H, W)`, both flows `(F, 2, H, W)` in pixels; the visible mask `(F, 1, H, W)` to
+    look at, and the rule that it follows from.
 
     Raises:
         UserError: the file cannot be written.
     """
-    tensors = {name: getattr(motion, name)[0].cpu().contiguous() for name in FIELDS}
-    tensors["visible"] = visible_mask(tensors["flow_i2v"], tensors["flow_v2i"])
+    named = {**motion.fields(), "visible": motion.visible}
+    tensors = {name: field[0].cpu().contiguous() for name, field in named.items()}
+    rule = {VISIBILITY: json.dumps(describe(motion.visibility, frozen=False))}
     with whole_file(path) as temporary:
-        save_file(tensors, temporary)
+        save_file(tensors, temporary, rule)
 
 
 def load_motion(path: str | Path, num_frames: int, size: tuple[int, int]) -> Motion:
@@ -67,10 +72,13 @@ def load_motion(path: str | Path, num_frames: int, size: tuple[int, int]) -> Mot
         size: `(H, W)` that it must have.
 
     Raises:
-        UserError: it is missing, no such file, or of another shape.
+        UserError: it is missing, no such file, or of another shape; its rule of visibility is of
+            another package, and not trusted.
     """
     try:
-        tensors = load_file(path)
+        with safe_open(path, "pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            rule = (file.metadata() or {}).get(VISIBILITY)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: no motion file; give one written with --save_motion") from error
     for name in FIELDS:
@@ -83,4 +91,6 @@ def load_motion(path: str | Path, num_frames: int, size: tuple[int, int]) -> Mot
             )
         if not tensors[name].isfinite().all():
             raise UserError(f"{path}: {name} holds values that are no numbers; save it again")
-    return Motion(**{name: tensors[name][None] for name in FIELDS})
+    depth, flow_i2v, flow_v2i = (tensors[name][None] for name in FIELDS)
+    visibility = Consistency() if rule is None else build(json.loads(rule))
+    return Motion(depth, flow_i2v, flow_v2i, visibility)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import torch
@@ -10,6 +11,7 @@ from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
 from movideo.hub.config_part import ConfigPart
+from movideo.motion.visibility import Consistency, Visibility
 from movideo.ops import estimate_flow_scale, normalize_depth, normalize_flow, resize, resize_flow
 
 
@@ -21,11 +23,27 @@ class Motion:
         depth: `(B, F, 1, H, W)` in [-1, 1], near is large.
         flow_i2v: `(B, F, 2, H, W)`, pixels, from each frame into the key frame.
         flow_v2i: `(B, F, 2, H, W)`, pixels, from the key frame into each frame.
+        visibility: the rule by which the flows say what the key frame shows; Eq. 11 by default.
     """
 
     depth: Tensor
     flow_i2v: Tensor
     flow_v2i: Tensor
+    visibility: Visibility = field(default_factory=Consistency)
+
+    @property
+    def visible(self) -> Tensor:
+        """`(B, F, 1, H, W)`: 1.0 where the key frame shows what is there, 0.0 where occluded."""
+        return self.visibility(self.flow_i2v, self.flow_v2i, self.depth)
+
+    def fields(self) -> dict[str, Tensor]:
+        """Depth and both flows by name."""
+        return {"depth": self.depth, "flow_i2v": self.flow_i2v, "flow_v2i": self.flow_v2i}
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Motion:
+        """The same with a function of depth and of both flows in their place."""
+        depth, flow_i2v, flow_v2i = map(function, self.fields().values())
+        return Motion(depth, flow_i2v, flow_v2i, self.visibility)
 
 
 class MotionSpace(ConfigPart):
@@ -141,8 +159,7 @@ class PerFrameMotionSpace(MotionSpace):
     def normalize(self, depth: Tensor, flow_i2v: Tensor, flow_v2i: Tensor) -> Motion:
         """See `MotionSpace.normalize`; every frame is a clip of its own."""
         motion = super().normalize(*(_as_clips(field) for field in (depth, flow_i2v, flow_v2i)))
-        fields = (motion.depth, motion.flow_i2v, motion.flow_v2i)
-        return Motion(*(_as_frames(field, len(depth)) for field in fields))
+        return motion.map(lambda field: _as_frames(field, len(depth)))
 
     def normalize_depth(self, depth: Tensor) -> Tensor:
         """See `MotionSpace.normalize_depth`; every frame is a clip of its own."""

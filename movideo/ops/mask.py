@@ -9,7 +9,7 @@ from movideo.ops.warp import warp
 
 
 def visible_mask(
-    flow_i2v: Tensor, flow_v2i: Tensor, alpha: float = 0.01, beta: float = 0.5
+    flow_i2v: Tensor, flow_v2i: Tensor, alpha: float = 0.01, beta: float | Tensor = 0.5
 ) -> Tensor:
     """Forward-backward consistency of the two flows (MoVideo Eq. 11).
 
@@ -22,7 +22,8 @@ def visible_mask(
         flow_i2v: `(…, 2, H, W)`, pixels, on the grid of each frame, pointing into the key frame.
         flow_v2i: `(…, 2, H, W)`, pixels, on the grid of the key frame, pointing into each frame.
         alpha: share of the motion that may be missed.
-        beta: pixels that may be missed; meant for flows at full resolution.
+        beta: pixels that may be missed, one number or `(…, 1, 1, 1)`; meant for flows at full
+            resolution.
 
     Returns:
         `(…, 1, H, W)` on the grid of `flow_i2v`: 1.0 visible (trust the warped value), 0.0

@@ -15,7 +15,6 @@ from movideo.ops import (
     depth_to_color,
     flow_to_color,
     normalize_flow,
-    visible_mask,
     warp,
 )
 from movideo.video.write import write_mp4
@@ -34,7 +33,7 @@ def motion_rows(motion: Motion, index: int, prefix: str = "") -> dict[str, Tenso
     """
     flow_i2v, flow_v2i = motion.flow_i2v[index], motion.flow_v2i[index]
     *_, largest = normalize_flow(flow_i2v[None], flow_v2i[None])
-    mask = visible_mask(flow_i2v, flow_v2i)
+    mask = motion.visible[index]
     return {
         f"{prefix}depth": depth_to_color(motion.depth[index]),
         f"{prefix}flow_i2v": flow_to_color(flow_i2v, float(largest)),
@@ -63,7 +62,7 @@ def warped_key_frame(batch: ClipBatch, motion: Motion, index: int) -> Tensor:
 
 
 def _warped(key: Tensor, motion: Motion, index: int) -> Tensor:
-    mask = visible_mask(motion.flow_i2v[index], motion.flow_v2i[index])
+    mask = motion.visible[index]
     return (warp(key, motion.flow_i2v[index]) + 1) * mask - 1
 
 

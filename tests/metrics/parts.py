@@ -73,7 +73,7 @@ def part(clips: MeasuredClips, index: list[int]) -> MeasuredClips:
         if isinstance(value, Tensor):
             return value[index]
         if isinstance(value, Motion):
-            return Motion(*(chosen(v) for v in vars(value).values()))
+            return Motion(**{n: chosen(v) for n, v in value.fields().items()})
         return [value[i] for i in index] if isinstance(value, list) else value
 
     fields = {key: chosen(value) for key, value in vars(clips).items() if key != "shared"}

@@ -10,7 +10,7 @@ from movideo.motion.condition import (
     NoWarpedLatent,
     motion_condition,
 )
-from movideo.motion.space import MotionSpace, PerFrameMotionSpace
+from movideo.motion.space import Motion, MotionSpace, PerFrameMotionSpace
 
 SIZE = (16, 16)
 SPACE = MotionSpace((8, 8))
@@ -27,7 +27,7 @@ def made(flow_i2v, flow_v2i, **changes):
     depth = torch.linspace(0, 5, 16).view(1, 1, 1, 1, 16).expand(1, 2, 1, 16, 16)
     key_latent = torch.arange(4.0).expand(1, 2, 4, 4) + 1
     options = {"size": SIZE, "motion_space": SPACE} | changes
-    return motion_condition(depth, flow_i2v, flow_v2i, key_latent, **options)
+    return motion_condition(Motion(depth, flow_i2v, flow_v2i), key_latent, **options)
 
 
 def test_latent_moves_by_the_flow_in_latent_cells():
@@ -63,7 +63,7 @@ def test_depth_is_normalised_as_the_space_does():
     depth = torch.linspace(0, 5, 16).expand(2, 1, 16, 16) * torch.tensor([1.0, 2]).view(2, 1, 1, 1)
     flows = shifted(0.0)
     found = motion_condition(
-        depth[None], *flows, torch.rand(1, 2, 4, 4), SIZE, PerFrameMotionSpace((8, 8))
+        Motion(depth[None], *flows), torch.rand(1, 2, 4, 4), SIZE, PerFrameMotionSpace((8, 8))
     )
     expected = torch.tensor([-1 + 2 / 7 * i for i in (1, 3, 5, 7)])  # as above, in both frames
     torch.testing.assert_close(found.depth[0, :, 0, 0], expected.expand(2, 4))
@@ -74,9 +74,9 @@ def test_coarse_clips_alone_go_through_the_grid():
     flows[0][:, 1, :, ::2] = 0  # rows that a grid of half the size does not sample
     depth, latent = torch.rand(2, 2, 1, *SIZE), torch.rand(2, 2, 4, 4)
     condition = motion_condition(
-        depth, *flows, latent, SIZE, SPACE, coarse=torch.tensor([False, True])
+        Motion(depth, *flows), latent, SIZE, SPACE, coarse=torch.tensor([False, True])
     )
-    whole = motion_condition(depth, *flows, latent, SIZE, SPACE)
+    whole = motion_condition(Motion(depth, *flows), latent, SIZE, SPACE)
     assert torch.equal(condition.visible[0], whole.visible[0])
     assert condition.visible[1, 1, 0, 0].tolist() == [0, 1, 1, 1]
     assert condition.visible[0, 1, 0, 0, 1] < 1
@@ -86,7 +86,7 @@ def test_coarse_clips_alone_go_through_the_grid():
 def test_no_motion_and_flat_depth_are_finite(scale):
     flows = [flow * scale for flow in shifted(4.0)]
     condition = motion_condition(
-        torch.full((1, 2, 1, *SIZE), 7.0), *flows, torch.rand(1, 2, 4, 4), SIZE, SPACE
+        Motion(torch.full((1, 2, 1, *SIZE), 7.0), *flows), torch.rand(1, 2, 4, 4), SIZE, SPACE
     )
     assert condition.channels().isfinite().all()
     assert (condition.depth == 0).all()

@@ -48,7 +48,7 @@ def saved(scene, tmp_path):
 
 def test_files_give_back_what_was_saved(scene, saved):
     motion, clip = load_motion(saved, 5, (32, 48)), ClipShape(5, 2, (32, 48), 4)
-    for name, value in vars(exact_motion(scene)).items():
+    for name, value in exact_motion(scene).fields().items():
         assert torch.equal(getattr(motion, name), value)
         assert torch.equal(getattr(SavedMotion(str(saved)).motion(clip, unneeded), name), value)
 
@@ -94,7 +94,7 @@ def square(distance):
 def test_scaling():
     motion, clip = square(3), ClipShape(2, 0, (24, 24), 10)
     assert scale_motion(motion, 0, 1.0) is motion
-    for name, value in vars(square(6)).items():
+    for name, value in square(6).fields().items():
         assert torch.equal(getattr(scale_motion(motion, 0, 2.0), name), value)
         doubled = GeneratedMotion().motion(clip, lambda: motion, 2.0)
         assert torch.equal(getattr(doubled, name), value)
