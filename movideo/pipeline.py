@@ -35,6 +35,7 @@ from movideo.models import (
 )
 from movideo.motion.carry import scale_motion
 from movideo.motion.condition import ConditionTransform, motion_condition
+from movideo.motion.key_frame import KeyFrameCondition
 from movideo.motion.space import Motion, MotionSpace
 from movideo.motion.visibility import Consistency, Visibility
 from movideo.text_to_image import TextToImage
@@ -46,6 +47,7 @@ COMPONENTS = (
     "motion_unet",
     "motion_scheduler",
     "motion_space",
+    "key_frame",
     "video_unet",
     "video_scheduler",
     "condition_transform",
@@ -113,6 +115,7 @@ class MoVideoPipeline(DiffusionPipeline):
         condition_transform: what stage 2 is shown of its condition; all of it by default.
         visibility: the rule by which generated motion says what the key frame shows; Eq. 11 by
             default, as in models of before.
+        key_frame: what stage 1 sees of the key frame beside its tokens; nothing by default.
         image_encoder: tokens of the key frame.
         motion_unet: stage 1.
         motion_scheduler: its noise schedule and solver.
@@ -138,6 +141,7 @@ class MoVideoPipeline(DiffusionPipeline):
         decoder: VideoDecoder | None = None,
         condition_transform: ConditionTransform | None = None,
         visibility: Visibility | None = None,
+        key_frame: KeyFrameCondition | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -151,6 +155,7 @@ class MoVideoPipeline(DiffusionPipeline):
             decoder=decoder or FrameDecoder(autoencoder),
             condition_transform=condition_transform or ConditionTransform(),
             visibility=visibility or Consistency(),
+            key_frame=key_frame or KeyFrameCondition(),
         )
         self.text_to_image: TextToImage | None = None
         self.card: str | None = None
@@ -393,7 +398,7 @@ class MoVideoPipeline(DiffusionPipeline):
             "on_step": on_step,
         }
         if motion is None:
-            motion = self._generate_motion(shape, size, bound, guidances[0], options)
+            motion = self._generate_motion(image, num_frames, bound, guidances[0], options)
         else:
             motion = _given_motion(motion, bound["key_index"], shape, size, image.device)
         if motion_strength != 1:
@@ -428,8 +433,7 @@ class MoVideoPipeline(DiffusionPipeline):
         """
         image, bound = self._bind(image, fps, num_frames, key_index)
         options = {"num_inference_steps": num_inference_steps, "generator": generator}
-        size = (image.shape[-2], image.shape[-1])
-        return self._generate_motion((len(image), num_frames), size, bound, guidance, options)
+        return self._generate_motion(image, num_frames, bound, guidance, options)
 
     def _draw(
         self,
@@ -481,15 +485,17 @@ class MoVideoPipeline(DiffusionPipeline):
 
     def _generate_motion(
         self,
-        shape: tuple[int, int],
-        size: tuple[int, int],
+        image: Tensor,
+        num_frames: int,
         bound: dict[str, Any],
         guidance: Guidance | None,
         options: dict[str, Any],
     ) -> Motion:
-        place = (*shape, self.motion_space.channels, *self.motion_space.grid)
+        grid, size = self.motion_space.grid, (image.shape[-2], image.shape[-1])
+        place = (len(image), num_frames, self.motion_space.channels, *grid)
+        condition = self.key_frame(image, bound["key_index"], num_frames, grid)
         with self._at_work(self.motion_unet) as dtype:
-            denoiser = Denoiser(_taking(dtype, self.motion_unet), **bound, condition=None)
+            denoiser = Denoiser(_taking(dtype, self.motion_unet), **bound, condition=condition)
             sample = denoiser.sample(
                 self.motion_scheduler,
                 place,

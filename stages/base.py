@@ -68,7 +68,7 @@ class Stage(L.LightningModule):
     weight_spec: ClassVar = WeightSpec(checkpoints={"init_from": "movideo fit"})
 
     model_role: ClassVar[str | None] = None
-    encoders: ClassVar[tuple[str, ...]] = ()
+    encoders: tuple[str, ...] = ()
 
     def __init__(
         self,

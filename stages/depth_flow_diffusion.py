@@ -9,11 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from movideo.clips.batch import ClipBatch
+from movideo.clips.batch import ClipBatch, key_frames
+from movideo.diffusion import SampleRandomness
 from movideo.errors import UserError
-from movideo.hub.checkpoint import build, class_path
+from movideo.hub.checkpoint import build, class_path, describe
 from movideo.hub.model_folder import starting_point
 from movideo.metrics import DepthError, EndPointError, FlowCosine, VideoMetric
+from movideo.motion.key_frame import KeyFrameCondition
 from movideo.motion.space import Motion, MotionSpace
 from movideo.motion.visibility import TolerantConsistency
 from movideo.ops import normalize_flow, resize_flow
@@ -30,6 +32,9 @@ class DepthFlowDiffusion(DiffusionStage):
         motion_grid: `(h, w)` that motion is generated on; stage 2's latent grid, doubled until both
             sides reach 32, is the usual choice.
         motion_space: the class of the space that motion is generated in, made from the grid.
+        key_frame: what the network sees of the key frame beside its tokens: nothing by default, as
+            in the paper; `KeyFrameOnGrid` shows where things are, and needs three more input
+            channels of the network.
         train_image_encoder: train the image encoder too, as the run that makes the embedded one
             does.
         metrics: of tests; by default the errors of flow and depth.
@@ -42,12 +47,16 @@ class DepthFlowDiffusion(DiffusionStage):
         self,
         motion_grid: tuple[int, int] = (32, 32),
         motion_space: Callable[[tuple[int, int]], MotionSpace] = MotionSpace,
+        key_frame: KeyFrameCondition | None = None,
         train_image_encoder: bool = False,
         metrics: list[VideoMetric] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.motion_space = motion_space(motion_grid)
+        self.key_frame = key_frame or KeyFrameCondition()
+        if self.key_frame.channels:
+            self.encoders = ()  # it sees more of the video than encoders make of it
         self.metrics = MetricRows(metrics or [EndPointError(), FlowCosine(), DepthError()])
         self.freeze_parts("metrics", *([] if train_image_encoder else ["image_encoder"]))
         self.scale_errors = ClipMeans()
@@ -59,6 +68,7 @@ class DepthFlowDiffusion(DiffusionStage):
             "image_encoder": self.image_encoder,
             "noise_scheduler": self.noise_scheduler,
             "motion_space": self.motion_space,
+            "key_frame": self.key_frame,
         }
 
     def setup(self, stage: str) -> None:
@@ -67,9 +77,11 @@ class DepthFlowDiffusion(DiffusionStage):
         Weights of another run go on in the space that they were trained in.
 
         Raises:
-            UserError: as in `Stage`; or that space has another grid.
+            UserError: as in `Stage`; that space has another grid; or the network does not take what
+                it is shown.
         """
         super().setup(stage)
+        self._check_channels()
         own = type(self.motion_space)
         start = self.init_from and starting_point(self.init_from, self.role())
         if start and start.class_path("motion_space") == class_path(own):
@@ -77,6 +89,15 @@ class DepthFlowDiffusion(DiffusionStage):
         elif stage == "fit":
             spread = self.trainer.datamodule.label_statistics(self.motion_space)  # type: ignore[attr-defined]
             self.motion_space = self.motion_space.scaled(spread.depth_std, spread.flow_std)
+
+    def _check_channels(self) -> None:
+        motion, picture = self.motion_space.channels, self.key_frame.channels
+        takes = self.unet.config.get("in_channels", motion + picture)
+        if takes != motion + picture:
+            raise UserError(
+                f"model.unet.in_channels: {takes}, but it is shown {motion} channels of motion and "
+                f"{picture} of the key frame; give {motion + picture}, or another model.key_frame"
+            )
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes back the spread that the weights were trained with.
@@ -100,14 +121,25 @@ class DepthFlowDiffusion(DiffusionStage):
         """As of stage 2; the weights must also have been trained in a space of the same kind."""
         super().check_parts(described, where)
         check_kind(self.motion_space, described["motion_space"], f"{where}: model.motion_space")
+        learnt = described.get("key_frame") or describe(KeyFrameCondition(), frozen=False)
+        check_kind(self.key_frame, learnt, f"{where}: model.key_frame")
 
     def target(self, batch: ClipBatch) -> Tensor:
         """Normalised depth and flows on the motion grid, `(B, F, 5, h, w)`."""
         return self.motion_space.encode(batch["depth"], batch["flow_i2v"], batch["flow_v2i"])
 
+    def condition(self, batch: ClipBatch, randomness: SampleRandomness | None) -> Tensor | None:
+        """The key frame, as `key_frame` shows it."""
+        if not self.key_frame.channels:
+            return None
+        image = key_frames(batch["video"], batch["key_index"])
+        frames = batch["video"].shape[1]
+        return self.key_frame(image, batch["key_index"], frames, self.motion_space.grid)
+
     def generate(self, batch: ClipBatch) -> Motion:
         """Motion at the clips' resolution, from their key frames and fps alone."""
-        sample = self.sample(batch, None, self.motion_space.channels, self.motion_space.grid)
+        condition = self.condition(batch, None)
+        sample = self.sample(batch, condition, self.motion_space.channels, self.motion_space.grid)
         height, width = batch["video"].shape[-2:]
         motion = self.motion_space.decode(sample, batch["key_index"], (height, width))
         return replace(motion, visibility=TolerantConsistency())
@@ -141,9 +173,8 @@ class DepthFlowDiffusion(DiffusionStage):
     def _scale_errors(self, batch: ClipBatch) -> Tensor:
         """Relative error `(B,)` of the recovered scale on the label's motion; NaN without any."""
         grid = self.motion_space.grid
-        *_, true = normalize_flow(
-            resize_flow(batch["flow_i2v"], grid), resize_flow(batch["flow_v2i"], grid)
-        )
+        flow_i2v, flow_v2i = (resize_flow(batch[k], grid) for k in ("flow_i2v", "flow_v2i"))
+        *_, true = self.motion_space.normalize_flow(flow_i2v, flow_v2i)
         decoded = self.motion_space.decode(self.target(batch), batch["key_index"], grid)
         *_, found = normalize_flow(decoded.flow_i2v, decoded.flow_v2i)
         return (found - true).abs() / true.where(true > 0, torch.nan)

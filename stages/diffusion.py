@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from diffusers import SchedulerMixin
 from torch import Tensor
@@ -14,6 +14,8 @@ from movideo.diffusion import (
     Guidance,
     LossWeighting,
     SampleRandomness,
+    TimestepSampling,
+    UniformTimesteps,
     UniformWeighting,
     check_scheduler,
     differing_noise,
@@ -41,6 +43,7 @@ class DiffusionStage(Stage):
         noise_scheduler: a diffusers scheduler: noise levels, prediction type, and the solver at
             inference.
         weighting: of the loss over noise levels.
+        timestep_sampling: which noise levels are trained how often; all alike by default.
         guidance: of the samples drawn at validation and test.
         token_drop: probability that a clip is trained without tokens, for classifier-free guidance.
         num_inference_steps: of the samples drawn at validation and test.
@@ -49,7 +52,7 @@ class DiffusionStage(Stage):
         kwargs: see `Stage`.
     """
 
-    encoders: ClassVar[tuple[str, ...]] = ("image_encoder",)
+    encoders: tuple[str, ...] = ("image_encoder",)
 
     def __init__(
         self,
@@ -57,6 +60,7 @@ class DiffusionStage(Stage):
         image_encoder: ImageEncoder,
         noise_scheduler: SchedulerMixin,
         weighting: LossWeighting | None = None,
+        timestep_sampling: TimestepSampling | None = None,
         guidance: Guidance | None = None,
         token_drop: float = 0.1,
         num_inference_steps: int = 16,
@@ -70,6 +74,7 @@ class DiffusionStage(Stage):
         self.image_encoder = image_encoder
         self.noise_scheduler = noise_scheduler
         self.weighting = weighting or UniformWeighting()
+        self.timestep_sampling = timestep_sampling or UniformTimesteps()
         self.guidance = guidance or ClassifierFreeGuidance()
         self.token_drop = token_drop
         self.num_inference_steps = num_inference_steps
@@ -147,15 +152,17 @@ class DiffusionStage(Stage):
         condition: Tensor | None,
         dropped: Tensor | None,
     ) -> Tensor:
-        """Eq. 5, one value a clip."""
+        """Eq. 5, one value a clip.
+
+        Validation sees all timesteps alike, so that losses compare.
+        """
         clean = self.target(batch)
+        sampling = self.timestep_sampling if self.training else UniformTimesteps()
         return diffusion_loss(
             self.denoiser(batch, condition).bind(dropped),
             clean,
             noise=randomness.noise(clean.shape[1:], device=self.device),
-            timesteps=randomness.timesteps(
-                num_train_timesteps(self.noise_scheduler), device=self.device
-            ),
+            timesteps=sampling(randomness, num_train_timesteps(self.noise_scheduler), self.device),
             scheduler=self.noise_scheduler,
             weighting=self.weighting,
         )

@@ -332,6 +332,7 @@ def test_push_to_hub_sends_the_folder(pipeline, monkeypatch):
         "motion_space/config.json",
         "condition_transform/config.json",
         "visibility/config.json",
+        "key_frame/config.json",
     }
 
     def refuse(*_, **__):

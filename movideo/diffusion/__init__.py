@@ -17,15 +17,25 @@ from movideo.diffusion.schedule import (
     prediction_type,
     snr,
 )
+from movideo.diffusion.shifted_solver import ShiftedDPMSolver
+from movideo.diffusion.timestep_sampling import (
+    LogitNormalTimesteps,
+    TimestepSampling,
+    UniformTimesteps,
+)
 from movideo.diffusion.weighting import LossWeighting, MinSNRWeighting, UniformWeighting
 
 __all__ = [
     "ClassifierFreeGuidance",
     "Denoiser",
     "Guidance",
+    "LogitNormalTimesteps",
     "LossWeighting",
     "MinSNRWeighting",
     "SampleRandomness",
+    "ShiftedDPMSolver",
+    "TimestepSampling",
+    "UniformTimesteps",
     "UniformWeighting",
     "add_noise",
     "alpha_bar",

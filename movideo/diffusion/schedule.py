@@ -22,6 +22,7 @@ _LEARNT = (
     "beta_start",
     "beta_end",
     "rescale_betas_zero_snr",
+    "shift",
 )
 """Settings of diffusers' schedulers that training depends on."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from inspect import signature
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,8 @@ def check_buildable(part: Any) -> None:
     if isinstance(part, PretrainedModule):
         return
     known = {*part.config, *getattr(kind, "ignore_for_config", ())}
-    for name in signature(kind).parameters:
-        if name not in known:
+    for name, parameter in signature(kind).parameters.items():
+        if name not in known and parameter.kind is not Parameter.VAR_KEYWORD:
             raise UserError(
                 f"{where}: its config lacks {name}; decorate __init__ with register_to_config"
             )

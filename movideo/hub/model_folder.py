@@ -36,6 +36,7 @@ PARTS = {
         "noise_scheduler": "motion_scheduler",
         "motion_space": "motion_space",
         "image_encoder": "image_encoder",
+        "key_frame": "key_frame",
     },
     "video": {
         "unet": "video_unet",
@@ -53,7 +54,7 @@ PARTS = {
     },
 }
 # What models and checkpoints of earlier versions lack, and do without.
-OPTIONAL = ("condition_transform", "visibility")
+OPTIONAL = ("condition_transform", "key_frame", "visibility")
 TRAINED = ("unet", "decoder")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = ["*.json", "*.safetensors", "*.md"]  # all that is taken from a hub: nothing to execute

@@ -175,9 +175,9 @@ def one_by_one(clips: MeasuredClips) -> Iterator[MeasuredClips]:
         def only(value: Any, here: slice = here) -> Any:
             if isinstance(value, list | Tensor):
                 return value[here]
-            return (
-                value.map(lambda field: field[here]) if hasattr(value, "map") else value
-            )  # motion
+            if hasattr(value, "map"):  # motion
+                return value.map(lambda field: field[here])
+            return value
 
         yield MeasuredClips(**{name: only(value) for name, value in vars(clips).items()})
 

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 import torch
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
+from typing_extensions import override
 
 from movideo.hub.config_part import ConfigPart
 from movideo.motion.visibility import Consistency, Visibility
@@ -99,10 +100,14 @@ class MotionSpace(ConfigPart):
         The order matters: resized first, then normalised jointly over the clip (Eq. 7 to 9).
         Arguments as for `encode`.
         """
-        flow_i2v, flow_v2i, _ = normalize_flow(
+        flow_i2v, flow_v2i, _ = self.normalize_flow(
             resize_flow(flow_i2v, self.grid), resize_flow(flow_v2i, self.grid)
         )
         return Motion(self.normalize_depth(depth), flow_i2v, flow_v2i)
+
+    def normalize_flow(self, flow_i2v: Tensor, flow_v2i: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Both flows on the motion grid, divided by one scale; and the scale, in its pixels."""
+        return normalize_flow(flow_i2v, flow_v2i)
 
     def normalize_depth(self, depth: Tensor) -> Tensor:
         """Depth alone, `(B, F, 1, H, W)` of any scale: what stage 2 is shown as well."""
@@ -148,6 +153,44 @@ class MotionSpace(ConfigPart):
         ]
 
 
+class QuantileMotionSpace(MotionSpace):
+    """Normalises by quantiles instead of by the farthest point and the longest vector.
+
+    A maximum is an outlier's: of a static camera's noise the median vector may be a hundredth of a
+    pixel and the longest ten. And it divides flow by a floor at least, about half a pixel of the
+    video, so that a still clip is near zero.
+
+    Args:
+        grid: see `MotionSpace`.
+        depth_std: likewise.
+        flow_std: likewise.
+        quantile: share of the points, and of the vectors, that is cut off.
+        floor: share of the longer side; half a pixel of 256 by default.
+    """
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(
+        self,
+        grid: tuple[int, int] = (32, 32),
+        depth_std: float = 1.0,
+        flow_std: float = 1.0,
+        quantile: float = 0.001,
+        floor: float = 1 / 512,
+    ) -> None:
+        super().__init__(grid, depth_std, flow_std)
+        self.quantile = quantile
+        self.floor = floor
+
+    @override
+    def normalize_flow(self, flow_i2v: Tensor, flow_v2i: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        floor = self.floor * max(self.grid)
+        return normalize_flow(flow_i2v, flow_v2i, self.quantile, floor)
+
+    @override
+    def normalize_depth(self, depth: Tensor) -> Tensor:
+        return normalize_depth(resize(depth, self.grid), self.quantile)
+
+
 class PerFrameMotionSpace(MotionSpace):
     """Normalises every frame by itself: the baseline of MoVideo's third remark.
 
@@ -158,7 +201,8 @@ class PerFrameMotionSpace(MotionSpace):
 
     def normalize(self, depth: Tensor, flow_i2v: Tensor, flow_v2i: Tensor) -> Motion:
         """See `MotionSpace.normalize`; every frame is a clip of its own."""
-        motion = super().normalize(*(_as_clips(field) for field in (depth, flow_i2v, flow_v2i)))
+        depth_clips, i2v_clips, v2i_clips = map(_as_clips, (depth, flow_i2v, flow_v2i))
+        motion = super().normalize(depth_clips, i2v_clips, v2i_clips)
         return motion.map(lambda field: _as_frames(field, len(depth)))
 
     def normalize_depth(self, depth: Tensor) -> Tensor:

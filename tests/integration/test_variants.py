@@ -7,7 +7,7 @@ import yaml
 from movideo.cli.configs import shipped_config
 from movideo.models import ImageEncoder, PooledImageEncoder
 from movideo.motion.condition import ConditionTransform, DepthOnly, NoMask, NoWarpedLatent
-from movideo.motion.space import MotionSpace, PerFrameMotionSpace
+from movideo.motion.space import MotionSpace, PerFrameMotionSpace, QuantileMotionSpace
 from movideo.pipeline import MoVideoPipeline
 
 TINY = (
@@ -21,19 +21,21 @@ TINY = (
     "--trainer.enable_model_summary=false",
 )
 BASE = (ConditionTransform, ImageEncoder, MotionSpace)
+# Stage 2 is trained for motion of a stage 1 in its space, and the embedded one's is this still.
+EMBEDDED_SPACE = "--model.motion_space=movideo.motion.space.MotionSpace"
 # The overlay of each stage, and what the exported model then is made of.
 VARIANTS = {
     "no_warped_latent": ({2: "no_warped_latent"}, (NoWarpedLatent, *BASE[1:])),
     "no_mask": ({2: "no_mask"}, (NoMask, *BASE[1:])),
     "pooled_tokens": (
         {1: "pooled_tokens", 2: "pooled_tokens"},
-        (ConditionTransform, PooledImageEncoder, MotionSpace),
+        (ConditionTransform, PooledImageEncoder, QuantileMotionSpace),
     ),
     "per_frame_normalisation": (
         {1: "per_frame_normalisation", 2: "per_frame_normalisation"},
         (ConditionTransform, ImageEncoder, PerFrameMotionSpace),
     ),
-    "gen1": ({1: "pooled_tokens", 2: "gen1"}, (DepthOnly, PooledImageEncoder, MotionSpace)),
+    "gen1": ({1: "pooled_tokens", 2: "gen1"}, (DepthOnly, PooledImageEncoder, QuantileMotionSpace)),
 }
 
 
@@ -43,7 +45,8 @@ def test_a_variant_trains_and_is_exported(movideo, tmp_path, name):
     runs = []
     for stage, overlay in overlays.items():
         configs = (f"--config=stage{stage}.yaml", f"--config=variants/{overlay}.yaml")
-        done = movideo("fit", *configs, *TINY)
+        space = () if 1 in overlays else (EMBEDDED_SPACE,)
+        done = movideo("fit", *configs, *TINY, *space)
         assert done.code == 0, done.err
         runs.append(f"runs/{overlay}/stage{stage}/version_0/checkpoints/last.ckpt")
     # Where a variant is of stage 2 alone, the stage 1 is that of the model it is compared with.

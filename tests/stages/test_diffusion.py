@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from movideo.errors import UserError
+from movideo.motion.key_frame import KeyFrameOnGrid
 from movideo.ops import resize_flow, visible_mask
 from stages import DepthFlowDiffusion, LatentVideoDiffusion
 from stages.randomness import training_randomness
@@ -179,3 +181,36 @@ def test_test_measures_generated_videos_and_their_ceiling(tmp_path):
     names = {"test/psnr", "test/psnr_repeat", "test/psnr_warp", "test/psnr_reconstructed"}
     assert names <= set(found)
     assert all(torch.isfinite(torch.tensor(found[name])) for name in names)
+
+
+def test_a_network_for_other_channels_is_refused_in_one_line(tmp_path):
+    stage = DepthFlowDiffusion(**{**motion_parts(), "key_frame": KeyFrameOnGrid()})
+    with pytest.raises(UserError, match=r"in_channels: 5, .* 5 channels .* and 3 of"):
+        trainer(tmp_path, 1).fit(stage, ClipData())
+
+
+@torch.no_grad()
+def test_the_key_frame_is_shown_beside_the_motion_of_every_frame():
+    shown = []
+
+    def network(noisy, timesteps, tokens, fps, key_index, drop_tokens=None):
+        shown.append(noisy[:, :, 5:])
+        return noisy[:, :, :5]
+
+    stage = DepthFlowDiffusion(**{**motion_parts(), "key_frame": KeyFrameOnGrid()})
+    clips = batch(2)
+    stage.unet = Recorded(network)
+    stage.generate(clips)
+    expected = KeyFrameOnGrid()(
+        clips["video"][torch.arange(2), clips["key_index"]], clips["key_index"], FRAMES, GRID
+    )
+    assert torch.equal(shown[0], expected)
+
+
+class Recorded(torch.nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, *args, **kwargs):
+        return self.network(*args, **kwargs)
