@@ -88,7 +88,7 @@ weights: install ## Train the embedded weights again (hours)
 	$(PYTHON) -m benchmarks.sample_clips weights/videos weights/held_out
 	$(call WEIGHTS_FIT,stage0,autoencoder)
 	.venv/bin/movideo export --out movideo/weights --checkpoints '[runs/autoencoder/$(CHECKPOINT)]'
-	$(call WEIGHTS_FIT,stage1,image_encoder)
+	$(call WEIGHTS_FIT,image_encoder,image_encoder)
 	.venv/bin/movideo export --out weights/parts --checkpoints '[runs/image_encoder/$(CHECKPOINT)]'
 	cp -r weights/parts/image_encoder movideo/weights/
 	$(call WEIGHTS_FIT,stage1,motion)

@@ -48,12 +48,13 @@ class StageOne:
         image = scene.video[scene.key_index].expand(samples, -1, -1, -1)
         key = torch.full((samples,), scene.key_index)
         frames, size = len(scene.video), (image.shape[-2], image.shape[-1])
+        tokens = self.encoder(image[:1]).expand(samples, -1, -1)
         denoiser = Denoiser(
             self.unet,
-            tokens=self.encoder(image[:1]).expand(samples, -1, -1),
+            tokens=tokens,
             fps=torch.full((samples,), float(scene.fps)),
             key_index=key,
-            condition=self.key_frame(image, key, frames, self.space.grid),
+            condition=self.key_frame(image, tokens, key, frames, self.space.grid),
         )
         drawn = denoiser.sample(
             self.scheduler,

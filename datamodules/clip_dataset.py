@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, chain, pairwise
 from typing import Any
 
@@ -117,12 +117,18 @@ class TrainingClips(Dataset[dict[str, Any]]):
         clips: what is augmented.
         augmentations: applied one after the other.
         seed: of the draws, with epoch and position.
+        fresh: gives the sample of each place, instead of the clip that is there.
     """
 
     def __init__(
-        self, clips: ClipDataset, augmentations: Sequence[Augmentation], seed: int
+        self,
+        clips: ClipDataset,
+        augmentations: Sequence[Augmentation],
+        seed: int,
+        fresh: Callable[[Place], dict[str, Any]] | None = None,
     ) -> None:
         self.clips = clips
+        self.fresh = fresh
         self.augmentations = list(augmentations)
         self.seed = seed
 
@@ -135,7 +141,7 @@ class TrainingClips(Dataset[dict[str, Any]]):
         Raises:
             VideoError: it cannot be read, and no clip of its shape in its place.
         """
-        sample = self.clips[place.clip]
+        sample = self.clips[place.clip] if self.fresh is None else self.fresh(place)
         text = f"augment/{self.seed}/{place.epoch}/{place.position}"
         random = torch.Generator().manual_seed(int.from_bytes(digest(text)[:8], "little"))
         for augmentation in self.augmentations:

@@ -36,11 +36,14 @@ class TrainingSettings:
         exact_colours: False reads videos that need no resizing faster, their colours less exactly
             (see `movideo.video.read.read_pixels`).
         augmentations: changes to clips, in this order.
+        fresh_scenes: render a new scene for every place of every epoch, where scenes are trained
+            on, instead of reading those that lie on disk again and again.
     """
 
     buckets: list[tuple[int, int, int]] = field(default_factory=list)
     exact_colours: bool = True
     augmentations: list[Augmentation] = field(default_factory=list)
+    fresh_scenes: bool = False
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from datamodules.buckets import check_buckets, shape_clips
 from datamodules.clip_dataset import ClipDataset, TrainingClips
 from datamodules.epoch_order import EpochOrder
+from datamodules.fresh_scenes import FreshScenes
 from datamodules.loader import ResumableLoader, worker_options
 from datamodules.packed_clips import PackedClips
 from datamodules.sampler import PlaceSampler
@@ -142,6 +143,8 @@ class VideoClipDataModule(L.LightningDataModule):
         self._check()
 
     def _check(self) -> None:
+        if self.training.fresh_scenes:
+            self._check_fresh_scenes()
         ranges = {
             "batch_size": (self.batch_size > 0, "1 or more"),
             "num_workers": (self.num_workers >= 0, "0 or more"),
@@ -156,6 +159,22 @@ class VideoClipDataModule(L.LightningDataModule):
                     "encoders see, and data.encoders keeps what they make of unchanged clips; "
                     "leave one out"
                 )
+
+    def _check_fresh_scenes(self) -> None:
+        """They come as they are rendered: of their own shape, with labels, never seen twice."""
+        shape = self.scenes.num_frames, *self.scenes.size
+        refusals = {
+            "videos are given": not self.renders_scenes,
+            "data.encoders keeps what is made of clips on disk": bool(self.encodings),
+            f"clips are not of the scenes' shape {shape}": (
+                shape != (self.settings.num_frames, *self.settings.size)
+                or bool(self.training.buckets)
+            ),
+            "data.key_index is given": self.settings.key_index is not None,
+        }
+        for reason, applies in refusals.items():
+            if applies:
+                raise UserError(f"data.training.fresh_scenes: true, but {reason}; leave one out")
 
     # ---------------------------------------------------------------------------------------- files
 
@@ -309,10 +328,15 @@ class VideoClipDataModule(L.LightningDataModule):
         weights = self.sources.weight_list
         order = EpochOrder(dataset.sources, dataset.buckets, weights, size, self.seed)
         return ResumableLoader(
-            TrainingClips(dataset, self.training.augmentations, self.seed),
+            TrainingClips(dataset, self.training.augmentations, self.seed, self._fresh(order)),
             PlaceSampler(dataset, order, rank(), world_size()),
             **self._loader_options(),
         )
+
+    def _fresh(self, order: EpochOrder) -> FreshScenes | None:
+        if not self.training.fresh_scenes:
+            return None
+        return FreshScenes(self.scenes, order.batches(epoch=0).size)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]] | list[object]:
         """Validation clips in a fixed order; nothing when there is but one video."""

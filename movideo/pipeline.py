@@ -493,7 +493,8 @@ class MoVideoPipeline(DiffusionPipeline):
     ) -> Motion:
         grid, size = self.motion_space.grid, (image.shape[-2], image.shape[-1])
         place = (len(image), num_frames, self.motion_space.channels, *grid)
-        condition = self.key_frame(image, bound["key_index"], num_frames, grid)
+        key, tokens = bound["key_index"], bound["tokens"]
+        condition = self.key_frame(image, tokens, key, num_frames, grid)
         with self._at_work(self.motion_unet) as dtype:
             denoiser = Denoiser(_taking(dtype, self.motion_unet), **bound, condition=condition)
             sample = denoiser.sample(

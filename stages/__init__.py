@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from stages.flow_decoder_gan import FlowDecoderGAN
     from stages.latent_autoencoder import LatentAutoencoder
     from stages.latent_video_diffusion import LatentVideoDiffusion
+    from stages.motion_regression import MotionRegression
     from stages.video_evaluation import VideoEvaluation
     from stages.video_generation import VideoGeneration
 
@@ -17,11 +18,18 @@ __all__ = [
     "FlowDecoderGAN",
     "LatentAutoencoder",
     "LatentVideoDiffusion",
+    "MotionRegression",
     "VideoEvaluation",
     "VideoGeneration",
 ]
 
-TRAINED = ("LatentAutoencoder", "DepthFlowDiffusion", "LatentVideoDiffusion", "FlowDecoderGAN")
+TRAINED = (
+    "LatentAutoencoder",
+    "MotionRegression",
+    "DepthFlowDiffusion",
+    "LatentVideoDiffusion",
+    "FlowDecoderGAN",
+)
 TESTED = (*TRAINED, "VideoGeneration", "VideoEvaluation")
 
 __getattr__ = resolver(
@@ -31,6 +39,7 @@ __getattr__ = resolver(
         "FlowDecoderGAN": "flow_decoder_gan",
         "LatentAutoencoder": "latent_autoencoder",
         "LatentVideoDiffusion": "latent_video_diffusion",
+        "MotionRegression": "motion_regression",
         "VideoEvaluation": "video_evaluation",
         "VideoGeneration": "video_generation",
     },

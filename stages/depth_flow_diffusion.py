@@ -22,6 +22,7 @@ from movideo.ops import normalize_flow, resize_flow
 from movideo.visualization.clips import motion_visualization
 from stages.clip_means import ClipMeans
 from stages.diffusion import DiffusionStage, check_kind
+from stages.encodings import key_tokens
 from stages.metric_rows import OWN, MetricRows, measured
 
 
@@ -55,7 +56,7 @@ class DepthFlowDiffusion(DiffusionStage):
         super().__init__(**kwargs)
         self.motion_space = motion_space(motion_grid)
         self.key_frame = key_frame or KeyFrameCondition()
-        if self.key_frame.channels:
+        if self.key_frame.needs_picture:
             self.encoders = ()  # it sees more of the video than encoders make of it
         self.metrics = MetricRows(metrics or [EndPointError(), FlowCosine(), DepthError()])
         self.freeze_parts("metrics", *([] if train_image_encoder else ["image_encoder"]))
@@ -128,16 +129,19 @@ class DepthFlowDiffusion(DiffusionStage):
         """Normalised depth and flows on the motion grid, `(B, F, 5, h, w)`."""
         return self.motion_space.encode(batch["depth"], batch["flow_i2v"], batch["flow_v2i"])
 
+    def encoded(self, batch: ClipBatch) -> ClipBatch:
+        """With the key frame's tokens, which are attended to and may be shown on the grid."""
+        return {**batch, "tokens": key_tokens(batch, self.image_encoder)}
+
     def condition(self, batch: ClipBatch, randomness: SampleRandomness | None) -> Tensor | None:
         """The key frame, as `key_frame` shows it."""
-        if not self.key_frame.channels:
-            return None
-        image = key_frames(batch["video"], batch["key_index"])
-        frames = batch["video"].shape[1]
-        return self.key_frame(image, batch["key_index"], frames, self.motion_space.grid)
+        key, frames = batch["key_index"], batch["depth"].shape[1]
+        image = key_frames(batch["video"], key) if self.key_frame.needs_picture else None
+        return self.key_frame(image, batch["tokens"], key, frames, self.motion_space.grid)
 
     def generate(self, batch: ClipBatch) -> Motion:
         """Motion at the clips' resolution, from their key frames and fps alone."""
+        batch = self.encoded(batch)
         condition = self.condition(batch, None)
         sample = self.sample(batch, condition, self.motion_space.channels, self.motion_space.grid)
         height, width = batch["video"].shape[-2:]

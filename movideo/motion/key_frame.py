@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 import torch.nn.functional as F
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 from typing_extensions import override
 
+from movideo.errors import UserError
 from movideo.hub.config_part import ConfigPart
 
 
@@ -18,21 +22,29 @@ class KeyFrameCondition(ConfigPart):
 
     Attributes:
         channels: that it adds to the network's input.
+        needs_picture: whether tokens are not enough.
     """
 
     channels: int = 0
+    needs_picture: bool = False
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(self) -> None:
         pass
 
     def __call__(
-        self, image: Tensor, key_index: Tensor, num_frames: int, grid: tuple[int, int]
+        self,
+        image: Tensor | None,
+        tokens: Tensor,
+        key_index: Tensor,
+        num_frames: int,
+        grid: tuple[int, int],
     ) -> Tensor | None:
         """What is concatenated to the noisy motion, `(B, F, channels, h, w)`, or None.
 
         Args:
-            image: key frames `(B, 3, H, W)`, RGB in [-1, 1].
+            image: key frames `(B, 3, H, W)`, RGB in [-1, 1]; may be None where none is needed.
+            tokens: of the key frames, `(B, N, D)`: the class token, then the patches row by row.
             key_index: `(B,)`.
             num_frames: F.
             grid: `(h, w)`, the motion grid.
@@ -41,13 +53,53 @@ class KeyFrameCondition(ConfigPart):
 
 
 class KeyFrameOnGrid(KeyFrameCondition):
-    """The key frame, averaged down to the motion grid, beside the motion of every frame."""
+    """The key frame on the motion grid, beside the motion of every frame.
 
-    channels = 3
+    Args:
+        picture: show the picture itself, averaged down.
+        token_dim: D, to show the tokens of its patches where the patches are; 0 does not.
+
+    Raises:
+        UserError: neither is shown.
+    """
+
+    @register_to_config  # type: ignore[untyped-decorator]
+    def __init__(self, picture: bool = True, token_dim: int = 0) -> None:
+        if not picture and token_dim <= 0:
+            raise UserError(f"key_frame: picture {picture}, token_dim {token_dim}; show either")
+        self.needs_picture = picture
+        self.token_dim = token_dim
+        self.channels = 3 * picture + token_dim
 
     @override
     def __call__(
-        self, image: Tensor, key_index: Tensor, num_frames: int, grid: tuple[int, int]
+        self,
+        image: Tensor | None,
+        tokens: Tensor,
+        key_index: Tensor,
+        num_frames: int,
+        grid: tuple[int, int],
     ) -> Tensor:
-        small = F.interpolate(image, grid, mode="bilinear", align_corners=False, antialias=True)
-        return small[:, None].expand(-1, num_frames, -1, -1, -1)
+        shown = []
+        if self.needs_picture:
+            assert image is not None
+            shown.append(_resized(image, grid))
+        if self.token_dim:
+            shown.append(_resized(self._patches(tokens), grid))
+        return torch.cat(shown, dim=1)[:, None].expand(-1, num_frames, -1, -1, -1)
+
+    def _patches(self, tokens: Tensor) -> Tensor:
+        """Tokens as a picture `(B, D, r, r)`."""
+        count, dim = tokens.shape[1] - 1, tokens.shape[2]
+        side = math.isqrt(count)
+        if dim != self.token_dim or side * side != count:
+            raise UserError(
+                f"model.key_frame.token_dim: {self.token_dim}, but the image encoder gives {count} "
+                f"patches of {dim} channels; give {dim}, and an encoder of square pictures"
+            )
+        patches: Tensor = tokens[:, 1:].transpose(1, 2).unflatten(2, (side, side))
+        return patches
+
+
+def _resized(picture: Tensor, grid: tuple[int, int]) -> Tensor:
+    return F.interpolate(picture, grid, mode="bilinear", align_corners=False, antialias=True)

@@ -1,8 +1,9 @@
 """Scenes whose motion a picture tells.
 
-A shape points where it goes, is the warmer the faster it is, and the larger and brighter the nearer
-it is. The background is a ramp of brightness that climbs where the camera's pan takes it, the
-steeper the faster. Whatever else moves in `movideo.scenes.free`, stands still here.
+A shape points where it goes and is lit from there; it is the warmer the faster it is, and the
+larger and brighter the nearer it is. The background is a ramp of brightness that climbs where the
+camera's pan takes it, the steeper the faster. Whatever else moves in `movideo.scenes.free`, stands
+still here.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ FARTHEST, NEAREST = 0.3, 0.9  # inverse depth of shapes
 BACKGROUND = 0.15
 BRIGHTENING = 0.5  # of the nearest shape beside the farthest
 STEEPEST = 2.0 / UNITS  # gradient of the background's brightness, a unit
+LIT = np.array([0.05, 0.0])  # gradient of a shape's brightness, a unit: it is lit from ahead
 # Of the texture: fine, so that no blurred picture will do, and fainter than what tells motion.
 CONTRAST, FINENESS = 0.115, 0.3
 
@@ -40,7 +42,9 @@ def draw_readable(
         color = COLD + warmth * (WARM - COLD) + BRIGHTENING * (nearness - 0.5)
         layers.append(
             Layer(
-                texture=draw_texture(rng, pixel, color, contrast=CONTRAST, fineness=FINENESS),
+                texture=draw_texture(
+                    rng, pixel, color, gradient=LIT, contrast=CONTRAST, fineness=FINENESS
+                ),
                 inverse_depth=float(FARTHEST + nearness * (NEAREST - FARTHEST)),
                 depth_slope=np.zeros(2),
                 poses=make_poses(

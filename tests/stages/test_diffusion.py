@@ -201,9 +201,8 @@ def test_the_key_frame_is_shown_beside_the_motion_of_every_frame():
     clips = batch(2)
     stage.unet = Recorded(network)
     stage.generate(clips)
-    expected = KeyFrameOnGrid()(
-        clips["video"][torch.arange(2), clips["key_index"]], clips["key_index"], FRAMES, GRID
-    )
+    image = clips["video"][torch.arange(2), clips["key_index"]]
+    expected = KeyFrameOnGrid()(image, torch.empty(0), clips["key_index"], FRAMES, GRID)
     assert torch.equal(shown[0], expected)
 
 
