@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 import torch
 from diffusers import DDIMScheduler
@@ -82,3 +84,45 @@ def test_who_reads_a_report_learns_the_scale() -> None:
 def test_a_negative_scale_is_refused() -> None:
     with pytest.raises(UserError, match="-1"):
         ClassifierFreeGuidance(-1.0)
+
+
+class Spread:
+    """Predicts (2, -2) with the condition and (1, -1) without it."""
+
+    def __call__(self, drop: Tensor) -> Tensor:
+        return torch.where(drop, 1.0, 2.0)[:, None] * torch.tensor([1.0, -1.0])
+
+
+@pytest.mark.parametrize(("rescale", "expected"), [(0.0, 4.0), (1.0, 2.0), (0.25, 3.5)])
+def test_rescaling_by_hand(rescale: float, expected: float) -> None:
+    """Guided by 3 it is (4, -4), twice the deviation of the conditional one."""
+    guided = ClassifierFreeGuidance(3.0, rescale=rescale)(Spread(), TIMESTEPS)
+    torch.testing.assert_close(guided[0], torch.tensor([expected, -expected]))
+
+
+def test_outside_its_interval_a_step_costs_one_evaluation() -> None:
+    guidance, network = ClassifierFreeGuidance(2.0, interval=(10, 600)), Network()
+    for timestep, expected, evaluated in ((9, 3, 2), (10, 5, 4), (600, 5, 4), (601, 3, 2)):
+        guided = guidance(network, torch.tensor([timestep, timestep]))
+        assert guided.tolist() == [[expected]] * 2
+        assert len(network.drops[-1]) == evaluated
+    mixed = guidance(network, torch.tensor([600, 601]))
+    assert mixed.tolist() == [[5], [3]]
+
+
+def test_settings_are_named_where_samples_depend_on_them() -> None:
+    assert str(ClassifierFreeGuidance(2.0)) == "ClassifierFreeGuidance 2.0"
+    full = ClassifierFreeGuidance(2.0, rescale=0.7, interval=(100, 800))
+    assert str(full) == "ClassifierFreeGuidance 2.0 rescale 0.7 timesteps 100 to 800"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rescale": 1.5}, "rescale 1.5: give a share"),
+        ({"interval": (800, 100)}, r"interval \(800, 100\)"),
+    ],
+)
+def test_settings_that_cannot_be(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ClassifierFreeGuidance(2.0, **options)

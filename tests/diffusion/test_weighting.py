@@ -22,6 +22,24 @@ def test_min_snr_by_hand(prediction_type: str, expected: list[float]) -> None:
     torch.testing.assert_close(weights, torch.tensor(expected), rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize(
+    ("prediction_type", "expected"),
+    [
+        ("epsilon", [5 / 9, 5 / 4, 2.0]),  # min(SNR + 1, 5) / SNR
+        ("v_prediction", [5 / 10, 5 / 5, 2 / 2]),  # min(SNR + 1, 5) / (SNR + 1)
+        ("sample", [5.0, 5.0, 2.0]),  # min(SNR + 1, 5)
+    ],
+)
+def test_min_snr_that_counts_pure_noise_by_hand(
+    prediction_type: str, expected: list[float]
+) -> None:
+    weighting = MinSNRWeighting(gamma=5, count_pure_noise=True)
+    found = weighting(LEVELS, prediction_type)
+    torch.testing.assert_close(found, torch.tensor(expected), rtol=1e-6, atol=0)
+    if prediction_type != "epsilon":  # which is refused where there is no signal
+        assert weighting(torch.zeros(1), prediction_type).item() == 1
+
+
 def test_min_snr_means_the_same_in_every_parameterisation() -> None:
     """One wrong clean sample costs the same however the network expresses it."""
     clean, noise = torch.randn(3, 50), torch.randn(3, 50)
