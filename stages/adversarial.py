@@ -142,6 +142,8 @@ class AdversarialStage(Stage):
         for part in parts:
             terms, share = only or self.terms(part, active), _share(part, parts)
             loss = self.total(terms, ratios)
+            if self._logs_this_step():
+                log.add(self._gradient_norms(terms, ratios), share)
             self.manual_backward(loss * share)
             decoded.append(terms.decoded.detach())
             log.add({"loss": loss, **self.curves(terms)}, share)
@@ -180,6 +182,31 @@ class AdversarialStage(Stage):
         for name, term in terms.adversarial.items():
             loss = loss + self._adversarial[name].weight * ratios[name] * term
         return loss
+
+    def _logs_this_step(self) -> bool:
+        every = getattr(self.trainer, "log_every_n_steps", 0)
+        return bool(every) and (self.global_step + 1) % every == 0
+
+    def _gradient_norms(self, terms: Terms, ratios: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Norm of each term's gradient at the decoded pixels, under its weights, by its curve.
+
+        What a term's value says nothing about: how hard it pulls.
+        """
+        pulls = {
+            loss.curve: loss.weight * terms.plain[name]
+            for name, loss in self._losses.items()
+            if loss.active(self.global_step)
+        } | {
+            self._adversarial[name].curve: self._adversarial[name].weight * ratios[name] * term
+            for name, term in terms.adversarial.items()
+        }
+        norms = {}
+        for curve, pull in pulls.items():
+            # Of a mean over pixels, a gradient is too small for float16.
+            scaled = pull * terms.decoded.numel()
+            (gradient,) = torch.autograd.grad(scaled, terms.decoded, retain_graph=True)
+            norms[f"gradient_norm_{curve}"] = gradient.float().norm() / terms.decoded.numel()
+        return norms
 
     def _plain_total(self, terms: Terms) -> Tensor:
         weighted = (

@@ -50,10 +50,14 @@ class FlowAlignment(nn.Module):
         channels: width C, kept. Offsets and refinement are half as wide inside: the blocks stand at
             every level, and at full width would cost more than the decoder itself.
         groups: groups of the norms, at most.
+        max_residual: pixels of this level by which a tap may leave the flow, along each axis; None
+            for any. Without a bound one bad step throws taps out of the picture, where no gradient
+            brings them back.
     """
 
-    def __init__(self, channels: int, groups: int = 32) -> None:
+    def __init__(self, channels: int, groups: int = 32, max_residual: float | None = None) -> None:
         super().__init__()
+        self.max_residual = max_residual
         hidden = channels // 2
         self.estimate = nn.Sequential(
             nn.Conv2d(2 * channels + 2, hidden, 3, padding=1),
@@ -88,8 +92,10 @@ class FlowAlignment(nn.Module):
         flow = flow_i2v.to(x.dtype)
         seen = torch.cat([flow, warp(key[:, None], flow_i2v), x], dim=2)  # Eq. 14
         offset, mask = _per_frame(self.estimate, seen).split((2 * TAPS, TAPS), dim=2)  # Eq. 15
-        residual = rearrange(offset, "b f (t d) h w -> b f t d h w", d=2)
-        taps = flow_i2v[:, :, None] + residual.float()
+        residual = rearrange(offset, "b f (t d) h w -> b f t d h w", d=2).float()
+        if self.max_residual is not None:
+            residual = self.max_residual * torch.tanh(residual / self.max_residual)
+        taps = flow_i2v[:, :, None] + residual
         return deform_conv(key, taps, 2 * mask.sigmoid(), self.weight)  # Eq. 16
 
     def forward(self, x: Tensor, key: Tensor, flow_i2v: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from diffusers import ModelMixin
 from diffusers.configuration_utils import ConfigMixin
 from torch import Tensor, nn
 
+from movideo.errors import UserError
 from movideo.hub.checkpoint import check_same
 from movideo.hub.model_folder import starting_point
 from movideo.models.alignment import FlowAlignment
@@ -243,15 +244,31 @@ class TemporalDecoder(VideoDecoder):
 
 
 class FlowAugmentedDecoder(TemporalDecoder):
-    """The 3-D decoder that sees the key frame along the flow at every level (Eq. 14 to 17)."""
+    """The 3-D decoder that sees the key frame along the flow at every level (Eq. 14 to 17).
+
+    Args:
+        autoencoder: see `VideoDecoder`.
+        max_residual: see `FlowAlignment`.
+
+    Raises:
+        UserError: the bound is not positive.
+    """
 
     label = "flow-augmented"
 
-    def __init__(self, autoencoder: VideoAutoencoder | Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        autoencoder: VideoAutoencoder | Mapping[str, Any],
+        max_residual: float | None = None,
+    ) -> None:
         super().__init__(autoencoder)
+        if max_residual is not None and not max_residual > 0:
+            raise UserError(f"decoder: max_residual {max_residual}; give more than 0, or null")
+        self.register_to_config(max_residual=max_residual)
         groups = self.config.autoencoder["norm_num_groups"]
         self.alignments = nn.ModuleList(
-            FlowAlignment(blocks[-1].resnets[-1].out_channels, groups) for blocks in self._levels()
+            FlowAlignment(blocks[-1].resnets[-1].out_channels, groups, max_residual)
+            for blocks in self._levels()
         )
 
     def _key_features(self, z: Tensor, flow_i2v: Tensor | None, key: Tensor) -> dict[int, Tensor]:

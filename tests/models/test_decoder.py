@@ -1,5 +1,6 @@
 """The three decoders: equal at the start, and what each may look at once it has learnt."""
 
+import math
 import os
 import subprocess
 import sys
@@ -8,6 +9,8 @@ import pytest
 import torch
 from diffusers import AutoencoderKL
 
+from movideo.errors import UserError
+from movideo.hub.checkpoint import build, describe
 from movideo.models import (
     FlowAugmentedDecoder,
     FrameDecoder,
@@ -15,6 +18,7 @@ from movideo.models import (
     VideoAutoencoder,
     VideoDecoder,
 )
+from movideo.models.alignment import FlowAlignment
 
 CONFIG = {
     "block_out_channels": (8, 8, 16),
@@ -338,3 +342,27 @@ def test_peak_memory_is_flat():
     short, long = peak(129), peak(513)
     assert short > 50e6  # what decoding takes, not noise
     assert long < 1.15 * short
+
+
+def test_a_tap_leaves_the_flow_by_no_more_than_the_bound():
+    """Of a ramp along x, each pixel of the aligned feature says how far right it was sampled."""
+    key = torch.arange(24.0).expand(1, 4, 24, 24)
+    flow = torch.ones(1, 2, 2, 24, 24) * torch.tensor([2.0, 0.0])[:, None, None]
+    frames = torch.zeros(1, 2, 4, 24, 24)
+    cases = ((1.0, 3.0, 3 * math.tanh(1 / 3)), (1e4, 3.0, 3.0), (5.0, None, 5.0))
+    for wanted, bound, found in cases:
+        alignment = FlowAlignment(4, groups=2, max_residual=bound)
+        offsets = alignment.estimate[-1].bias.data[: 2 * 9].view(9, 2)  # of every tap, (dx, dy)
+        offsets[:, 0] = wanted
+        aligned = alignment.align(frames, key, flow)
+        expected = torch.arange(24.0) + 2.0 + found
+        inside = slice(0, 24 - 8)  # the rest is sampled beyond the border
+        assert torch.allclose(aligned[0, 1, 0, 12, inside], expected[inside], atol=1e-3)
+
+
+def test_a_model_keeps_the_bound():
+    source = VideoAutoencoder(None, CONFIG)
+    decoder = build(describe(FlowAugmentedDecoder(source, max_residual=3.0), frozen=False))
+    assert {alignment.max_residual for alignment in decoder.alignments} == {3.0}
+    with pytest.raises(UserError, match="max_residual -1"):
+        FlowAugmentedDecoder(source, max_residual=-1)

@@ -12,6 +12,7 @@ from lightning.pytorch.strategies import DDPStrategy
 
 from movideo.errors import UserError
 from movideo.hub.checkpoint import Checkpoint
+from movideo.losses import L1Loss
 from movideo.metrics import masked_psnr, warp_error
 from movideo.models import FlowAugmentedDecoder, FrameDecoder, TemporalDecoder
 from movideo.ops import resize_flow, visible_mask
@@ -185,6 +186,25 @@ def test_adaptive_weight_is_the_ratio_of_gradients(tmp_path):
     for name in ("2d", "3d"):
         expected = (plain / norm(terms.adversarial[name])).item()
         assert logged[f"train/adaptive_weight_{name}"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_how_hard_each_term_pulls_is_logged(tmp_path):
+    """Of a mean of N absolute differences every pixel's gradient is the weight over N."""
+    parts = {"coarse_motion": 0.0, "l1": L1Loss(weight=3.0)}
+    stage = FlowDecoderGAN(**decoder_parts(**parts))
+    terms = stage.terms(next(iter(ClipData(2).train_dataloader())), ())
+    (perceptual,) = torch.autograd.grad(terms.plain["perceptual_3d"], terms.decoded)
+    torch.manual_seed(0)
+    stage = FlowDecoderGAN(**decoder_parts(**parts))
+    runner = trainer(tmp_path, 1, log_every_n_steps=1)
+    runner.fit(stage, datamodule=ClipData(2, batch_size=2))
+    logged = {name: float(value) for name, value in runner.logged_metrics.items()}
+    norms = {name for name in logged if "gradient_norm" in name}
+    assert len(norms) == 5
+    expected = 3.0 / terms.decoded.numel() ** 0.5
+    assert logged["train/gradient_norm_l1"] == pytest.approx(expected, rel=1e-4)
+    found = logged[f"train/gradient_norm_{stage.losses['perceptual_3d'].curve}"]
+    assert found == pytest.approx(float(perceptual.norm()), rel=1e-3)
 
 
 def test_adaptive_weight_stays_within_its_bound(tmp_path):
