@@ -17,7 +17,7 @@ from movideo.diffusion import (
     TimestepSampling,
     UniformTimesteps,
     UniformWeighting,
-    check_scheduler,
+    check_solver,
     differing_noise,
     diffusion_loss,
     drop_mask,
@@ -69,7 +69,7 @@ class DiffusionStage(Stage):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        check_scheduler(noise_scheduler)
+        check_solver(noise_scheduler)
         self.unet = unet
         self.image_encoder = image_encoder
         self.noise_scheduler = noise_scheduler

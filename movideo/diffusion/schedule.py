@@ -4,6 +4,7 @@ Schedulers are diffusers' own; `check_scheduler` refuses the settings that would
 samples without a word.
 """
 
+import copy
 from typing import cast
 
 import torch
@@ -119,6 +120,27 @@ def check_scheduler(scheduler: SchedulerMixin) -> None:
         )
     if has_zero_terminal_snr(scheduler):
         _check_zero_terminal_snr(scheduler)
+
+
+def check_solver(scheduler: SchedulerMixin) -> None:
+    """Refuse a scheduler that cannot step back from what the network predicts; takes a step to see.
+
+    Raises:
+        UserError: It cannot work here (see `check_scheduler`), or knows no such prediction type.
+    """
+    check_scheduler(scheduler)
+    trial, nothing = copy.deepcopy(scheduler), torch.zeros(1, 1, 1, 1)
+    trial.set_timesteps(min(10, num_train_timesteps(scheduler)))
+    first = trial.timesteps[0]
+    try:
+        trial.step(nothing, first, trial.scale_model_input(nothing, first))
+    except (NotImplementedError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{type(scheduler).__name__}: no solver for "
+            f"prediction_type={prediction_type(scheduler)!r} ({reason}); choose another scheduler, "
+            "such as diffusers.DDIMScheduler"
+        ) from error
 
 
 def _check_zero_terminal_snr(scheduler: SchedulerMixin) -> None:

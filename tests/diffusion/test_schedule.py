@@ -1,3 +1,4 @@
+import diffusers
 import pytest
 import torch
 from diffusers import (
@@ -12,6 +13,7 @@ from movideo.diffusion import (
     add_noise,
     alpha_bar,
     check_scheduler,
+    check_solver,
     has_zero_terminal_snr,
     snr,
 )
@@ -92,3 +94,20 @@ def test_a_good_scheduler_passes() -> None:
             rescale_betas_zero_snr=True, prediction_type="v_prediction", timestep_spacing="trailing"
         )
     )
+
+
+@pytest.mark.parametrize("kind", ["PNDMScheduler", "DEISMultistepScheduler"])
+def test_a_solver_that_cannot_step_from_the_clean_sample(kind: str) -> None:
+    scheduler = getattr(diffusers, kind)(prediction_type="sample")
+    if kind == "PNDMScheduler":
+        with pytest.raises(UserError, match="PNDMScheduler: no solver for prediction_type='sam"):
+            check_solver(scheduler)
+    else:
+        check_solver(scheduler)
+
+
+def test_asking_a_solver_leaves_it_as_it_was() -> None:
+    scheduler = diffusers.DDIMScheduler(clip_sample=False)
+    before = scheduler.timesteps.clone()
+    check_solver(scheduler)
+    assert torch.equal(scheduler.timesteps, before)
