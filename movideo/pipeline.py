@@ -54,6 +54,7 @@ COMPONENTS = (
     "visibility",
     "decoder",
 )
+Steps = int | tuple[int, int] | None
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 Pictures = Image.Image | NDArray[Any] | Tensor
 Callback = Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None]
@@ -262,7 +263,7 @@ class MoVideoPipeline(DiffusionPipeline):
         fps: float | Tensor = 10.0,
         num_frames: int = 17,
         key_index: int | Tensor | None = None,
-        num_inference_steps: int = 16,
+        num_inference_steps: Steps = None,
         guidance_scale: float | tuple[float, float] = 1.0,
         num_videos_per_prompt: int = 1,
         generator: torch.Generator | list[torch.Generator] | None = None,
@@ -289,7 +290,8 @@ class MoVideoPipeline(DiffusionPipeline):
             num_frames: F.
             key_index: where the key frame stands in the video, one number or one a key frame; the
                 centre by default.
-            num_inference_steps: of either diffusion.
+            num_inference_steps: of either diffusion, or one number for motion and one for video; by
+                default as many as their solvers need (16 of those of higher order, 50 of others).
             guidance_scale: classifier-free guidance, 1 for none; one number, or one for motion and
                 one for video.
             num_videos_per_prompt: videos of each key frame.
@@ -354,7 +356,7 @@ class MoVideoPipeline(DiffusionPipeline):
         fps: float | Tensor = 10.0,
         num_frames: int = 17,
         key_index: int | Tensor | None = None,
-        num_inference_steps: int = 16,
+        num_inference_steps: Steps = None,
         generator: torch.Generator | list[torch.Generator] | None = None,
         motion: Motion | None = None,
         motion_strength: float = 1.0,
@@ -392,20 +394,22 @@ class MoVideoPipeline(DiffusionPipeline):
         image, bound = self._bind(image, fps, num_frames, key_index)
         shape, size = (len(image), num_frames), (image.shape[-2], image.shape[-1])
         guidances = guidance if isinstance(guidance, tuple) else (guidance, guidance)
-        options: dict[str, Any] = {
-            "num_inference_steps": num_inference_steps,
-            "generator": generator,
-            "on_step": on_step,
-        }
+        options: dict[str, Any] = {"generator": generator, "on_step": on_step}
+        motion_steps, video_steps = _steps(num_inference_steps)
         if motion is None:
-            motion = self._generate_motion(image, num_frames, bound, guidances[0], options)
+            motion = self._generate_motion(
+                image,
+                num_frames,
+                bound,
+                guidances[0],
+                {**options, "num_inference_steps": motion_steps},
+            )
         else:
             motion = _given_motion(motion, bound["key_index"], shape, size, image.device)
         if motion_strength != 1:
             motion = _scaled(motion, bound["key_index"].tolist(), motion_strength)
-        z = self._generate_latents(
-            image, motion, shape, size, bound, guidances[1], {**options, "noise": latents}
-        )
+        options |= {"num_inference_steps": video_steps, "noise": latents}
+        z = self._generate_latents(image, motion, shape, size, bound, guidances[1], options)
         video = self._decode(z, motion.flow_i2v, bound["key_index"], decode_chunk_size, decode)
         there = motion.map(lambda field: field.to(video.device))
         return GeneratedVideos(
@@ -422,7 +426,7 @@ class MoVideoPipeline(DiffusionPipeline):
         fps: float | Tensor = 10.0,
         num_frames: int = 17,
         key_index: int | Tensor | None = None,
-        num_inference_steps: int = 16,
+        num_inference_steps: Steps = None,
         generator: torch.Generator | list[torch.Generator] | None = None,
         guidance: Guidance | None = None,
     ) -> Motion:
@@ -432,7 +436,7 @@ class MoVideoPipeline(DiffusionPipeline):
             UserError: a size, rate or index does not fit.
         """
         image, bound = self._bind(image, fps, num_frames, key_index)
-        options = {"num_inference_steps": num_inference_steps, "generator": generator}
+        options = {"num_inference_steps": _steps(num_inference_steps)[0], "generator": generator}
         return self._generate_motion(image, num_frames, bound, guidance, options)
 
     def _draw(
@@ -667,6 +671,11 @@ class MoVideoPipeline(DiffusionPipeline):
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder)
             return publish(folder, repo_id, private, revision, commit_message, token)
+
+
+def _steps(given: Steps) -> tuple[int | None, int | None]:
+    """Of stage 1 and of stage 2."""
+    return given if isinstance(given, tuple) else (given, given)
 
 
 def _taking(dtype: torch.dtype, network: nn.Module) -> Callable[..., Tensor]:

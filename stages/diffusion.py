@@ -46,7 +46,8 @@ class DiffusionStage(Stage):
         timestep_sampling: which noise levels are trained how often; all alike by default.
         guidance: of the samples drawn at validation and test.
         token_drop: probability that a clip is trained without tokens, for classifier-free guidance.
-        num_inference_steps: of the samples drawn at validation and test.
+        num_inference_steps: of the samples drawn at validation and test; by default as many as the
+            solver needs.
         visualized_clips: clips of the first validation batch that are sampled and drawn.
         seed: of noise, timesteps and drops.
         kwargs: see `Stage`.
@@ -63,7 +64,7 @@ class DiffusionStage(Stage):
         timestep_sampling: TimestepSampling | None = None,
         guidance: Guidance | None = None,
         token_drop: float = 0.1,
-        num_inference_steps: int = 16,
+        num_inference_steps: int | None = None,
         visualized_clips: int = 2,
         seed: int = 0,
         **kwargs: Any,

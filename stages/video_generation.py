@@ -32,7 +32,8 @@ class VideoGeneration(L.LightningModule):
 
     Args:
         model: a folder written by `movideo export`; by default the small one that comes along.
-        num_inference_steps: of either diffusion.
+        num_inference_steps: of either diffusion, or one number for motion and one for video; by
+            default as many as the model's solvers need.
         guidance: classifier-free guidance with scale 1 by default.
         seed: of the noise; each video's own depends on its name too.
         out: where `movideo predict` writes its videos.
@@ -45,7 +46,7 @@ class VideoGeneration(L.LightningModule):
     def __init__(
         self,
         model: str = EMBEDDED,
-        num_inference_steps: int = 16,
+        num_inference_steps: int | tuple[int, int] | None = None,
         guidance: Guidance | None = None,
         seed: int = 0,
         out: str = "predictions",

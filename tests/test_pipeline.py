@@ -386,3 +386,22 @@ def test_placing_says_nothing(pipeline, caplog):
     with caplog.at_level("INFO"):
         copy.deepcopy(pipeline).to(dtype=torch.bfloat16).to("cpu")
     assert not caplog.records
+
+
+def test_each_stage_takes_its_own_steps(pipeline):
+    counts = {"motion_unet": 0, "video_unet": 0}
+
+    def count(name):
+        def hook(*_):
+            counts[name] += 1
+
+        return hook
+
+    hooks = [getattr(pipeline, name).register_forward_hook(count(name)) for name in counts]
+    image = torch.zeros(3, 16, 16)
+    pipeline.generate(image, num_frames=FRAMES, num_inference_steps=(2, 3))
+    assert counts == {"motion_unet": 2, "video_unet": 3}
+    pipeline.generate_motion(image, num_frames=FRAMES, num_inference_steps=(2, 3))
+    assert counts == {"motion_unet": 4, "video_unet": 3}
+    for hook in hooks:
+        hook.remove()

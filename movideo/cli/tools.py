@@ -77,9 +77,9 @@ def generate(
     num_frames: int = 17,
     key_index: int | None = None,
     size: tuple[int, int] = (64, 64),
-    steps: int = 16,
+    steps: int | tuple[int, int] | None = None,
     seed: int = 0,
-    guidance_scale: float = 1.0,
+    guidance_scale: float | tuple[float, float] = 1.0,
     motion: str | None = None,
     motion_strength: float = 1.0,
     save_motion: str | None = None,
@@ -102,9 +102,11 @@ def generate(
         num_frames: frames of the video.
         key_index: where the image stands in it, the centre by default.
         size: height and width in pixels; models are made for one size.
-        steps: denoising steps of either stage.
+        steps: denoising steps of either stage, or [A, B] for motion and video; by default as many
+            as the model's solvers need.
         seed: the same seed gives the same video.
-        guidance_scale: 1 is no guidance; above, the video follows the image more closely.
+        guidance_scale: 1 is no guidance; above, the video follows the image more closely. One
+            number, or [A, B] for motion and video.
         motion: used instead of stage 1: a file saved with --save_motion, a video that moves that
             way, or a camera path: camera:NAME or camera:NAME:AMOUNT, NAME being pan_left,
             pan_right, tilt_up, tilt_down, roll_left, roll_right, zoom_in, zoom_out, truck_left,
@@ -133,8 +135,9 @@ def generate(
     _check_suffix("out", out, ".mp4", ".gif")
     _check_suffix("visualization", visualization, ".png")
     _check_suffix("save_motion", save_motion, ".safetensors")
-    if steps < 1 or num_frames < 1:
-        raise UserError(f"--steps {steps} --num_frames {num_frames}: give 1 or more")
+    for option, number in (("steps", steps), ("num_frames", num_frames)):
+        if number is not None and min(number if isinstance(number, tuple) else (number,)) < 1:
+            raise UserError(f"--{option} {number}: give 1 or more")
     if decode_chunk is not None and decode_chunk < 1:
         raise UserError(f"--decode_chunk {decode_chunk}: give 1 or more")
     if not 0 <= motion_strength < float("inf"):
@@ -162,13 +165,15 @@ def generate(
         "key_index": clip.key_index,
         "num_inference_steps": steps,
         "generator": generator,
-        "guidance": ClassifierFreeGuidance(guidance_scale),
     }
-    stage_1 = partial(pipeline.generate_motion, key_frame, **options)
+    pair = guidance_scale if isinstance(guidance_scale, tuple) else (guidance_scale,) * 2
+    guidances = ClassifierFreeGuidance(pair[0]), ClassifierFreeGuidance(pair[1])
+    stage_1 = partial(pipeline.generate_motion, key_frame, guidance=guidances[0], **options)
     result = pipeline.generate(
         key_frame,
         motion=source.motion(clip, stage_1, motion_strength),
         decode_chunk_size=decode_chunk,
+        guidance=guidances,
         **options,
     )
     write_video(out, result.video[0].cpu(), fps)

@@ -104,7 +104,8 @@ class Generation(Method):
             default.
         optional: leave the row out where the model is missing.
         true_motion: take the motion estimated from the true clip instead of stage 1's.
-        num_inference_steps: of either diffusion.
+        num_inference_steps: of either diffusion, or one number for motion and one for video; by
+            default as many as the model's solvers need.
         guidance: classifier-free guidance with scale 1 by default.
     """
 
@@ -117,7 +118,7 @@ class Generation(Method):
         model: str | None = None,
         optional: bool = False,
         true_motion: bool = False,
-        num_inference_steps: int = 16,
+        num_inference_steps: int | tuple[int, int] | None = None,
         guidance: Guidance | None = None,
     ) -> None:
         self.model = model

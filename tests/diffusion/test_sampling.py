@@ -7,6 +7,7 @@ from diffusers import (
     DDPMScheduler,
     DPMSolverMultistepScheduler,
     EulerDiscreteScheduler,
+    SchedulerMixin,
     UniPCMultistepScheduler,
 )
 from torch import Tensor
@@ -167,3 +168,25 @@ def test_a_number_of_steps_out_of_range_is_named(steps: int) -> None:
 def test_a_clipping_scheduler_is_refused() -> None:
     with pytest.raises(UserError, match="clip_sample=True"):
         sample(lambda x, t: x, DDIMScheduler(), SHAPE)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "steps"),
+    [
+        (DDIMScheduler(clip_sample=False), 50),
+        (DPMSolverMultistepScheduler(), 16),
+        (DPMSolverMultistepScheduler(solver_order=1), 50),
+        (DDIMScheduler(clip_sample=False, num_train_timesteps=20), 20),
+    ],
+)
+def test_by_default_a_solver_takes_as_many_steps_as_it_needs(
+    scheduler: SchedulerMixin, steps: int
+) -> None:
+    taken = []
+
+    def predict(noisy: Tensor, timesteps: Tensor) -> Tensor:
+        taken.append(int(timesteps[0]))
+        return noisy
+
+    sample(predict, scheduler, (1, 2), generator=torch.Generator().manual_seed(0))
+    assert len(taken) == steps
