@@ -18,6 +18,7 @@ from movideo.diffusion import (
     UniformTimesteps,
     UniformWeighting,
     check_solver,
+    contradicted,
     differing_noise,
     diffusion_loss,
     drop_mask,
@@ -81,6 +82,21 @@ class DiffusionStage(Stage):
         self.num_inference_steps = num_inference_steps
         self.visualized_clips = visualized_clips
         self.seed = seed
+
+    def setup(self, stage: str) -> None:
+        """As of every stage; a pretrained network also keeps the noise that it was trained on.
+
+        Raises:
+            UserError: as in `Stage`; or it was trained on other noise, or to predict other things.
+        """
+        super().setup(stage)
+        learnt = self.unet.learnt_noise if stage == "fit" and not self.allow_other_parts else {}
+        for name in contradicted(self.noise_scheduler, learnt):
+            raise UserError(
+                f"model.noise_scheduler.{name}: {self.noise_scheduler.config[name]}, but model.unet"
+                f" was trained with {learnt[name]}, says its scheduler/ folder; set that, or adapt "
+                "it with --model.allow_other_parts true"
+            )
 
     def check_parts(self, described: dict[str, Any], where: str) -> None:
         """As of every stage; the weights must also know this noise, and predict the same of it."""

@@ -5,7 +5,8 @@ samples without a word.
 """
 
 import copy
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
 
 import torch
 from diffusers import SchedulerMixin
@@ -98,6 +99,19 @@ def differing_noise(one: SchedulerMixin, other: SchedulerMixin) -> list[str]:
     # A solver may keep the last level clear of zero.
     same = levels.shape == others.shape and torch.allclose(levels, others, atol=1e-6)
     return [name for name in names if name == "prediction_type" or not same]
+
+
+def contradicted(scheduler: SchedulerMixin, learnt: Mapping[str, Any]) -> list[str]:
+    """Names of settings that are known of pretrained weights, and are others here.
+
+    A rescaled end of the schedule is none: velocity models are adapted to it as a matter of course.
+
+    Args:
+        scheduler: to train with.
+        learnt: what the weights were trained with, as far as that is known.
+    """
+    known = ("prediction_type", "num_train_timesteps", "beta_schedule", "beta_start", "beta_end")
+    return [n for n in known if n in learnt and scheduler.config.get(n) != learnt[n]]
 
 
 def check_scheduler(scheduler: SchedulerMixin) -> None:

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from torch import Tensor, nn
 
 from movideo.errors import UserError
@@ -21,6 +22,7 @@ from movideo.storage.paths import check_links
 
 """The name that stands for the small weights in `movideo/weights/`."""
 
+NOISE = "scheduler_config.json"
 WEIGHTS_FOLDER = Path(__file__).resolve().parents[1] / "weights"
 
 
@@ -115,6 +117,28 @@ def load_diffusers(
             wanted = kind.from_config(dict(config)).config
         check_architecture(where, dict(model.config), dict(wanted))
     return model
+
+
+def published_noise(pretrained: str, revision: str | None = None) -> dict[str, Any]:
+    """Settings of the scheduler that lies beside a pretrained network, in diffusers' layout.
+
+    Args:
+        pretrained: as for `load_diffusers`.
+        revision: the hub revision; of a hub only what its cache holds is read.
+
+    Returns:
+        What `scheduler/scheduler_config.json` says; nothing where there is none.
+
+    Raises:
+        UserError: it is there and cannot be read.
+    """
+    folder = Path(pretrained)
+    if not folder.exists():
+        cached = try_to_load_from_cache(pretrained, f"scheduler/{NOISE}", revision=revision)
+        folder = Path(cached).parents[1] if isinstance(cached, str) else folder
+    if not (folder / "scheduler" / NOISE).is_file():
+        return {}
+    return read_config(folder / "scheduler", NOISE)
 
 
 def from_pretrained_strictly(kind: Any, place: str, **options: Any) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
 
 from diffusers import ConfigMixin, ModelMixin
 from torch import Tensor, nn
@@ -16,7 +18,13 @@ class Backbone(ModelMixin, ConfigMixin):
     does. To save memory it may set `_supports_gradient_checkpointing` and, where
     `self.gradient_checkpointing` is true, run its blocks through
     `self._gradient_checkpointing_func(block, *inputs)`, as diffusers' models do.
+
+    Attributes:
+        learnt_noise: settings of the scheduler that pretrained weights were trained with, as far as
+            their publisher says; training refuses another `noise_scheduler`.
     """
+
+    learnt_noise: Mapping[str, Any] = MappingProxyType({})
 
     def forward(
         self,

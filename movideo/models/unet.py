@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from movideo.errors import UserError
 from movideo.hub.needs import DIFFUSERS_FILES, WeightSpec
-from movideo.hub.pretrained import load_diffusers
+from movideo.hub.pretrained import load_diffusers, published_noise
 from movideo.models.backbone import Backbone
 from movideo.models.cpu import convolve_linears, laid_out
 from movideo.models.temporal import (
@@ -97,6 +97,8 @@ class SpatioTemporalUNet(Backbone):
     ) -> None:
         super().__init__()
         self.spatial = _spatial(unet_2d, pretrained, subfolder, revision)
+        if pretrained is not None:
+            self.learnt_noise = published_noise(pretrained, revision)
         config = self.spatial.config
         in_channels = in_channels or config.in_channels
         _check(config, in_channels)

@@ -4,8 +4,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from diffusers import DDIMScheduler
 
 from movideo.errors import UserError
+from movideo.hub.pretrained import published_noise
+from movideo.models import SpatioTemporalUNet
 from movideo.motion.key_frame import KeyFrameOnGrid
 from movideo.ops import resize_flow, visible_mask
 from stages import DepthFlowDiffusion, LatentVideoDiffusion
@@ -13,11 +16,14 @@ from stages.randomness import training_randomness
 from tests.stages.parts import (
     FRAMES,
     GRID,
+    IMAGE_ENCODER,
     STATISTICS,
+    UNET,
     ClipData,
     batch,
     motion_parts,
     trainer,
+    unet,
     video_parts,
 )
 
@@ -213,3 +219,52 @@ class Recorded(torch.nn.Module):
 
     def forward(self, *args, **kwargs):
         return self.network(*args, **kwargs)
+
+
+@pytest.fixture
+def velocity_model(tmp_path):
+    """A folder laid out as Stable Diffusion 2.1's at 768: its network predicts velocity."""
+    unet(4).spatial.save_pretrained(tmp_path / "sd" / "unet")
+    DDIMScheduler(
+        prediction_type="v_prediction", beta_schedule="scaled_linear", clip_sample=False
+    ).save_pretrained(tmp_path / "sd" / "scheduler")
+    return tmp_path / "sd"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prediction_type": "epsilon"}, "prediction_type: epsilon, .* with v_prediction"),
+        ({"beta_end": 0.012}, "beta_end: 0.012, .* with 0.02"),
+        ({}, None),
+        ({"rescale_betas_zero_snr": True}, None),
+    ],
+)
+@pytest.mark.parametrize("adapts", [False, True])
+def test_pretrained_weights_say_what_noise_they_know(
+    tmp_path, velocity_model, changes, message, adapts
+):
+    learnt = {
+        "prediction_type": "v_prediction",
+        "beta_schedule": "scaled_linear",
+        "timestep_spacing": "trailing",
+        "clip_sample": False,
+    }
+    network = SpatioTemporalUNet(
+        UNET | {"in_channels": 4, "out_channels": 4}, 10, 4, IMAGE_ENCODER["width"],
+        pretrained=str(velocity_model), subfolder="unet",
+    )  # fmt: skip
+    noise_scheduler = DDIMScheduler(**learnt | changes)
+    parts = video_parts(unet=network, noise_scheduler=noise_scheduler, allow_other_parts=adapts)
+    runner, stage = trainer(tmp_path, 1), LatentVideoDiffusion(**parts)
+    if message is None or adapts:
+        runner.fit(stage, ClipData())
+        return
+    with pytest.raises(UserError, match=rf"model\.noise_scheduler\.{message}, says its scheduler/"):
+        runner.fit(stage, ClipData())
+
+
+def test_a_network_alone_says_nothing_of_noise(tmp_path):
+    unet(4).spatial.save_pretrained(tmp_path / "unet")
+    assert published_noise(str(tmp_path)) == {}
+    assert published_noise("nobody/nothing") == {}
