@@ -530,13 +530,19 @@ class MoVideoPipeline(DiffusionPipeline):
         condition = self.condition_transform(
             motion_condition(motion, key_latent, size=size, motion_space=self.motion_space)
         )
+        everywhere = torch.ones(len(image), dtype=torch.bool, device=key_latent.device)
         place = (*shape, *key_latent.shape[1:])
         noise = options["noise"]
         if noise is not None and tuple(noise.shape) != place:
             raise UserError(f"latents {tuple(noise.shape)}: these videos need {place}")
         with self._at_work(self.video_unet) as dtype:
             unet = _taking(dtype, self.video_unet)
-            denoiser = Denoiser(unet, **bound, condition=condition.channels())
+            denoiser = Denoiser(
+                unet,
+                **bound,
+                condition=condition.channels(),
+                weaker=condition.without_warped_latent(everywhere).channels(),
+            )
             return denoiser.sample(
                 self.video_scheduler,
                 place,

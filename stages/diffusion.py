@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from diffusers import SchedulerMixin
@@ -196,12 +197,17 @@ class DiffusionStage(Stage):
             condition=condition,
         )
 
+    def weaker(self, condition: Tensor | None) -> Tensor | None:
+        """The condition without what `TwoConditionGuidance` guides on besides the tokens."""
+        return None
+
     def sample(
         self, batch: ClipBatch, condition: Tensor | None, channels: int, size: tuple[int, int]
     ) -> Tensor:
         """Draws samples `(B, F, channels, *size)`, each a function of seed and clip name."""
         count, frames = batch["video"].shape[:2]
-        return self.denoiser(batch, condition).sample(
+        denoiser = replace(self.denoiser(batch, condition), weaker=self.weaker(condition))
+        return denoiser.sample(
             self.noise_scheduler,
             (count, frames, channels, *size),
             guidance=self.guidance,

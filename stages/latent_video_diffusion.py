@@ -150,6 +150,13 @@ class LatentVideoDiffusion(DiffusionStage):
         )
         return self.motion_condition(batch, coarse).without_warped_latent(dropped).channels()
 
+    def weaker(self, condition: Tensor | None) -> Tensor | None:
+        """Without the warped latent; the mask stays, as in training."""
+        assert condition is not None
+        weaker = condition.clone()
+        weaker[:, :, 1:-1] = 0
+        return weaker
+
     def generate(self, batch: ClipBatch) -> Tensor:
         """The video `(B, F, 3, H, W)` under the label's motion."""
         height, width = batch["video"].shape[-2:]

@@ -2,7 +2,11 @@
 
 from movideo.diffusion.condition_dropping import drop_mask
 from movideo.diffusion.denoiser import Denoiser
-from movideo.diffusion.guidance import ClassifierFreeGuidance, Guidance
+from movideo.diffusion.guidance import (
+    ClassifierFreeGuidance,
+    Guidance,
+    TwoConditionGuidance,
+)
 from movideo.diffusion.loss import diffusion_loss
 from movideo.diffusion.parameterisation import predicted_clean, prediction_target
 from movideo.diffusion.randomness import SampleRandomness, sample_generator
@@ -37,6 +41,7 @@ __all__ = [
     "SampleRandomness",
     "ShiftedDPMSolver",
     "TimestepSampling",
+    "TwoConditionGuidance",
     "UniformTimesteps",
     "UniformWeighting",
     "add_noise",

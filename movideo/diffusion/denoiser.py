@@ -13,6 +13,8 @@ from torch import Tensor
 from movideo.diffusion.guidance import Guidance
 from movideo.diffusion.loss import Prediction
 from movideo.diffusion.sampling import sample
+from movideo.diffusion.schedule import per_sample
+from movideo.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class Denoiser:
         fps: `(B,)`.
         key_index: `(B,)`.
         condition: `(B, F, C', h, w)`, concatenated to the noisy sample, or None.
+        weaker: the same without the warped latent, for guidance on it; None where there is none.
     """
 
     unet: Callable[..., Tensor]
@@ -32,27 +35,44 @@ class Denoiser:
     fps: Tensor
     key_index: Tensor
     condition: Tensor | None
+    weaker: Tensor | None = None
 
     def bind(self, dropped: Tensor | None) -> Prediction:
         """The prediction, without tokens for the clips where `dropped (n B,)` is true.
 
-        With n above 1, of the same clips n times over, `(n B, ...)`.
+        With n above 1, of the same clips n times over, `(n B, ...)`. Of `dropped (n B, 2)` the
+        second column is true where the weaker condition takes the place of the condition.
+
+        Raises:
+            UserError: there is no weaker one.
         """
+        tokens_dropped = dropped if dropped is None or dropped.ndim == 1 else dropped[:, 0]
 
         def predict(noisy: Tensor, timesteps: Tensor) -> Tensor:
-            channels = (
-                noisy
-                if self.condition is None
-                else torch.cat([noisy, self.condition.to(noisy)], dim=2)
-            )
-            inputs: tuple[Tensor, ...]
-            inputs = (channels, timesteps, self.tokens, self.fps, self.key_index)
             times = 1 if dropped is None else len(dropped) // len(noisy)
+            inputs = (noisy, timesteps, self.tokens, self.fps, self.key_index)
             if times > 1:
-                inputs = tuple(torch.cat([value] * times) for value in inputs)
-            return self.unet(*inputs, drop_tokens=dropped)
+                inputs = tuple(torch.cat([value] * times) for value in inputs)  # type: ignore[assignment]
+            noisy, *rest = inputs
+            condition = self._condition(dropped, times)
+            if condition is not None:
+                noisy = torch.cat([noisy, condition.to(noisy)], dim=2)
+            return self.unet(noisy, *rest, drop_tokens=tokens_dropped)
 
         return predict
+
+    def _condition(self, dropped: Tensor | None, times: int) -> Tensor | None:
+        """What is concatenated, of so many times the clips."""
+        if self.condition is None:
+            return None
+        whole = self.condition if times == 1 else torch.cat([self.condition] * times)
+        if dropped is None or dropped.ndim == 1 or not dropped[:, 1].any():
+            return whole
+        if self.weaker is None:
+            raise UserError("guidance: this stage has no warped latent to guide on; leave it to 2")
+        return torch.where(
+            per_sample(dropped[:, 1], whole), torch.cat([self.weaker] * times), whole
+        )
 
     def sample(
         self,

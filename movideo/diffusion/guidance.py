@@ -10,8 +10,9 @@ from movideo.diffusion.schedule import per_sample
 from movideo.errors import UserError
 
 DropPrediction = Callable[[Tensor], Tensor]
-"""The network at one noisy sample: `drop (n B,)` bool, True where the condition is left out, in;
-the prediction `(n B, ...)` out: the same B samples n times over, in one batch."""
+"""The network at one noisy sample: `drop (n B,)` bool, True where the tokens are left out, in; the
+prediction `(n B, ...)` out: the same B samples n times over, in one batch. Of `drop (n B, 2)` the
+second column is true where the warped latent is left out."""
 
 
 class Guidance(ABC):
@@ -100,6 +101,37 @@ class ClassifierFreeGuidance(Guidance):
             return torch.ones_like(timesteps, dtype=torch.bool)
         first, last = self.interval
         return (timesteps >= first) & (timesteps <= last)
+
+
+class TwoConditionGuidance(Guidance):
+    """Guidance on tokens and on the warped latent, each by a scale of its own, in stage 2.
+
+    Training leaves out either, and so sampling can tell what each adds (Brooks et al. 2023): from
+    no condition to the motion, from the motion to motion and picture. Costs three evaluations.
+    """
+
+    def __init__(self, scale: float = 1.0, motion_scale: float = 1.0) -> None:
+        """Keep the scales.
+
+        Args:
+            scale: Of the tokens; 1 is no guidance.
+            motion_scale: Of the warped latent; likewise.
+
+        Raises:
+            UserError: One of them is negative or not a number.
+        """
+        if not (scale >= 0 and motion_scale >= 0):
+            raise UserError(
+                f"guidance scales {scale}, {motion_scale}: they must be 0 or more; 1 is no guidance"
+            )
+        self.scale = scale
+        self.motion_scale = motion_scale
+
+    def __call__(self, predict: DropPrediction, timesteps: Tensor) -> Tensor:
+        """`none + motion_scale * (motion - none) + scale * (both - motion)`, `(B, ...)`."""
+        drops = torch.tensor([[True, True], [True, False], [False, False]], device=timesteps.device)
+        none, motion, both = predict(drops.repeat_interleave(len(timesteps), dim=0)).chunk(3)
+        return none + self.motion_scale * (motion - none) + self.scale * (both - motion)
 
 
 def _deviation(prediction: Tensor) -> Tensor:

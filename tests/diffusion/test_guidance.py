@@ -5,7 +5,7 @@ import torch
 from diffusers import DDIMScheduler
 from torch import Tensor
 
-from movideo.diffusion import ClassifierFreeGuidance, Denoiser
+from movideo.diffusion import ClassifierFreeGuidance, Denoiser, TwoConditionGuidance
 from movideo.errors import UserError
 
 TIMESTEPS = torch.tensor([10, 10])
@@ -126,3 +126,46 @@ def test_settings_are_named_where_samples_depend_on_them() -> None:
 def test_settings_that_cannot_be(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         ClassifierFreeGuidance(2.0, **options)
+
+
+@pytest.mark.parametrize(
+    ("scales", "expected"),
+    [((1, 1), 7.0), ((0, 0), 1.0), ((1, 0), 5.0), ((2, 3), 1 + 3 * 2 + 2 * 4)],
+)
+def test_two_conditions_by_hand(scales: tuple[float, float], expected: float) -> None:
+    """1 without any, 2 more for the motion, 4 more for the tokens; alone the motion is dropped."""
+
+    def network(drop: Tensor) -> Tensor:
+        assert drop.tolist() == [[True, True]] * 2 + [[True, False]] * 2 + [[False, False]] * 2
+        return (1.0 + 2.0 * ~drop[:, 1] + 4.0 * ~drop[:, 0])[:, None]
+
+    guided = TwoConditionGuidance(*scales)(network, TIMESTEPS)
+    assert guided.tolist() == [[expected]] * 2
+
+
+def test_the_weaker_condition_is_shown_where_the_motion_is_dropped() -> None:
+    seen = []
+
+    def unet(x: Tensor, *_: Tensor, drop_tokens: Tensor) -> Tensor:
+        seen.append((x[:, 0, 1, 0, 0].tolist(), drop_tokens.tolist()))
+        return x[:, :, :1]
+
+    shape = (2, 3, 1, 2, 2)
+    rest: dict[str, Any] = {
+        "tokens": torch.zeros(2, 1, 1), "fps": torch.ones(2), "key_index": torch.ones(2).long()
+    }  # fmt: skip
+    options: dict[str, Any] = {"num_inference_steps": 1, "generator": torch.Generator()}
+    scheduler = DDIMScheduler(prediction_type="sample", clip_sample=False)
+    condition = torch.tensor([5.0, 6.0]).view(2, 1, 1, 1, 1).expand(shape)
+    denoiser = Denoiser(unet, **rest, condition=condition, weaker=-condition)
+    denoiser.sample(scheduler, shape, TwoConditionGuidance(2, 2), **options)
+    assert seen == [([-5, -6, 5, 6, 5, 6], [True] * 4 + [False] * 2)]
+    with pytest.raises(UserError, match="no warped latent"):
+        Denoiser(unet, **rest, condition=condition).sample(
+            scheduler, shape, TwoConditionGuidance(2, 2), **options
+        )
+
+
+def test_two_scales_are_refused_below_zero() -> None:
+    with pytest.raises(UserError, match=r"scales 1, -1"):
+        TwoConditionGuidance(1, -1)
