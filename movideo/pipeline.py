@@ -271,6 +271,7 @@ class MoVideoPipeline(DiffusionPipeline):
         motion: Motion | None = None,
         motion_strength: float = 1.0,
         decode_chunk_size: int | None = None,
+        hold_key_frame: bool = False,
         output_type: str = "pil",
         return_dict: bool = True,
         callback_on_step_end: Callback | None = None,
@@ -301,6 +302,8 @@ class MoVideoPipeline(DiffusionPipeline):
             motion_strength: how many times as far things move, whatever the motion is from.
             decode_chunk_size: frames that are decoded at once, all by default. With it the memory
                 that decoding takes does not grow with the video, and the result is on the CPU.
+            hold_key_frame: hold the key frame's latent, which is known, to what it is while the
+                others are sampled.
             output_type: `pil`, `np`, `pt` or `latent`; see `MoVideoOutput`.
             return_dict: a `MoVideoOutput`, or a tuple of its fields.
             callback_on_step_end: called after each step of either diffusion with the pipeline, the
@@ -341,6 +344,7 @@ class MoVideoPipeline(DiffusionPipeline):
             motion_strength=motion_strength,
             guidance=(ClassifierFreeGuidance(scales[0]), ClassifierFreeGuidance(scales[1])),
             decode_chunk_size=decode_chunk_size,
+            hold_key_frame=hold_key_frame,
             latents=latents,
             on_step=None if callback_on_step_end is None else self._on_step(callback_on_step_end),
             decode=output_type != "latent",
@@ -362,6 +366,7 @@ class MoVideoPipeline(DiffusionPipeline):
         motion_strength: float = 1.0,
         guidance: Guidance | tuple[Guidance, Guidance] | None = None,
         decode_chunk_size: int | None = None,
+        hold_key_frame: bool = False,
         latents: Tensor | None = None,
         on_step: OnStep | None = None,
         decode: bool = True,
@@ -379,6 +384,7 @@ class MoVideoPipeline(DiffusionPipeline):
             motion_strength: how many times as far things move.
             guidance: one for both diffusions, or one each; none by default.
             decode_chunk_size: frames that are decoded at once, all by default.
+            hold_key_frame: as for a call.
             latents: noise that the latent video starts from.
             on_step: is shown the state after each step of either diffusion, and gives the one to
                 go on with.
@@ -408,7 +414,7 @@ class MoVideoPipeline(DiffusionPipeline):
             motion = _given_motion(motion, bound["key_index"], shape, size, image.device)
         if motion_strength != 1:
             motion = _scaled(motion, bound["key_index"].tolist(), motion_strength)
-        options |= {"num_inference_steps": video_steps, "noise": latents}
+        options |= {"num_inference_steps": video_steps, "noise": latents, "held": hold_key_frame}
         z = self._generate_latents(image, motion, shape, size, bound, guidances[1], options)
         video = self._decode(z, motion.flow_i2v, bound["key_index"], decode_chunk_size, decode)
         there = motion.map(lambda field: field.to(video.device))
@@ -532,7 +538,7 @@ class MoVideoPipeline(DiffusionPipeline):
         )
         everywhere = torch.ones(len(image), dtype=torch.bool, device=key_latent.device)
         place = (*shape, *key_latent.shape[1:])
-        noise = options["noise"]
+        noise, held = options["noise"], options.pop("held")
         if noise is not None and tuple(noise.shape) != place:
             raise UserError(f"latents {tuple(noise.shape)}: these videos need {place}")
         with self._at_work(self.video_unet) as dtype:
@@ -542,6 +548,7 @@ class MoVideoPipeline(DiffusionPipeline):
                 **bound,
                 condition=condition.channels(),
                 weaker=condition.without_warped_latent(everywhere).channels(),
+                held=key_latent if held else None,
             )
             return denoiser.sample(
                 self.video_scheduler,

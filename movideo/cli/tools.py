@@ -85,6 +85,7 @@ def generate(
     save_motion: str | None = None,
     visualization: str | None = None,
     decode_chunk: int | None = None,
+    hold_key_frame: bool = False,
     device: str = "auto",
     dtype: DType = "float32",
     offload: bool = False,
@@ -115,6 +116,7 @@ def generate(
         save_motion: a .safetensors file for depth, flows and mask; in colour as mp4 beside it.
         visualization: a .png file: frames, depth, flows, mask and result side by side.
         decode_chunk: decode so many frames at a time, so that memory does not grow with the video.
+        hold_key_frame: hold the key frame to the image while the other frames are sampled.
         device: cpu, cuda, or auto.
         dtype: of the networks; the smaller ones halve their memory, and are slow on a CPU.
         offload: keep the networks in main memory, each on the device only while it computes.
@@ -174,6 +176,7 @@ def generate(
         motion=source.motion(clip, stage_1, motion_strength),
         decode_chunk_size=decode_chunk,
         guidance=guidances,
+        hold_key_frame=hold_key_frame,
         **options,
     )
     write_video(out, result.video[0].cpu(), fps)

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from movideo.diffusion.guidance import Guidance
 from movideo.diffusion.loss import Prediction
+from movideo.diffusion.parameterisation import prediction_target
 from movideo.diffusion.sampling import sample
-from movideo.diffusion.schedule import per_sample
+from movideo.diffusion.schedule import alpha_bar, per_sample, prediction_type
 from movideo.errors import UserError
 
 
@@ -28,6 +29,8 @@ class Denoiser:
         key_index: `(B,)`.
         condition: `(B, F, C', h, w)`, concatenated to the noisy sample, or None.
         weaker: the same without the warped latent, for guidance on it; None where there is none.
+        held: what the key frame of the result is known to be, `(B, C, h, w)`; None leaves it to the
+            network.
     """
 
     unet: Callable[..., Tensor]
@@ -36,6 +39,7 @@ class Denoiser:
     key_index: Tensor
     condition: Tensor | None
     weaker: Tensor | None = None
+    held: Tensor | None = None
 
     def bind(self, dropped: Tensor | None) -> Prediction:
         """The prediction, without tokens for the clips where `dropped (n B,)` is true.
@@ -74,6 +78,20 @@ class Denoiser:
             per_sample(dropped[:, 1], whole), torch.cat([self.weaker] * times), whole
         )
 
+    def _held(
+        self, found: Tensor, noisy: Tensor, timesteps: Tensor, scheduler: SchedulerMixin
+    ) -> Tensor:
+        """The prediction, that of the key frame as one who knows its clean latent would make it."""
+        assert self.held is not None
+        places = torch.arange(len(noisy), device=noisy.device), self.key_index
+        level, clean = alpha_bar(scheduler, timesteps), self.held.float()
+        state, spread = noisy[places].float(), per_sample(1 - level, clean)
+        noise = (state - per_sample(level, clean).sqrt() * clean) / spread.sqrt()
+        known = prediction_target(clean, noise, level, prediction_type(scheduler))
+        found = found.clone()
+        found[places] = known.to(found)
+        return found
+
     def sample(
         self,
         scheduler: SchedulerMixin,
@@ -84,10 +102,14 @@ class Denoiser:
         """Draws samples `(B, F, C, h, w)`; options as for `movideo.diffusion.sample`."""
 
         def predict(noisy: Tensor, timesteps: Tensor) -> Tensor:
-            return guidance(lambda dropped: self.bind(dropped)(noisy, timesteps), timesteps)
+            found = guidance(lambda dropped: self.bind(dropped)(noisy, timesteps), timesteps)
+            return found if self.held is None else self._held(found, noisy, timesteps, scheduler)
 
         # Under autocast the network takes anything, and what comes after need not be as coarse.
         device = self.tokens.device
         is_cast = torch.is_autocast_enabled(device.type)
         dtype = torch.float32 if is_cast else self.tokens.dtype
-        return sample(predict, scheduler, shape, device=device, dtype=dtype, **options)
+        drawn = sample(predict, scheduler, shape, device=device, dtype=dtype, **options)
+        if self.held is not None:  # solvers may leave a trace of noise
+            drawn[torch.arange(len(drawn), device=device), self.key_index] = self.held.to(drawn)
+        return drawn

@@ -46,14 +46,15 @@ def test_stage_1_of_the_paper():
     model = stage("paper/stage1.yaml")
     unet = model.unet
     assert next(unet.parameters()).is_meta
-    assert (unet.config.in_channels, unet.config.out_channels) == (5, 5)
+    assert (unet.config.in_channels, unet.config.out_channels) == (5 + 3 + 1280, 5)
     assert unet.spatial.config.block_out_channels == [160, 320, 640, 640]
     assert unet.config.image_token_dim == model.image_encoder.token_dim == 1280
     assert unet.is_gradient_checkpointing
     assert count(model.image_encoder.parameters()) == VIT_H
     # Half the widths everywhere is a quarter of the weights, up to biases, norms and the ends.
     assert count(unet.spatial_parameters()) == pytest.approx(SD_UNET / 4, rel=0.01)
-    assert count(unet.parameters()) == 274_207_653
+    # What shows the key frame is one convolution of 3x3, without a bias.
+    assert count(unet.parameters()) == 274_207_653 + (3 + 1280) * 160 * 9
 
 
 def test_stage_2_of_the_paper():

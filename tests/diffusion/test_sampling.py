@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -12,7 +13,13 @@ from diffusers import (
 )
 from torch import Tensor
 
-from movideo.diffusion import alpha_bar, prediction_target, sample
+from movideo.diffusion import (
+    ClassifierFreeGuidance,
+    Denoiser,
+    alpha_bar,
+    prediction_target,
+    sample,
+)
 from movideo.errors import UserError
 
 SCHEDULERS = [
@@ -190,3 +197,34 @@ def test_by_default_a_solver_takes_as_many_steps_as_it_needs(
 
     sample(predict, scheduler, (1, 2), generator=torch.Generator().manual_seed(0))
     assert len(taken) == steps
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("solver", [DDIMScheduler, DPMSolverMultistepScheduler])
+def test_a_key_frame_that_is_held_comes_out_as_it_is(solver: type, kind: str) -> None:
+    """Whatever the network says of it; the other frames are sampled as without."""
+    held = torch.tensor([0.7, -1.2]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
+
+    def unet(x: Tensor, *_: Tensor, drop_tokens: Tensor | None) -> Tensor:
+        return 0.1 * x
+
+    denoiser = Denoiser(
+        unet, torch.zeros(2, 1, 1), torch.ones(2), torch.tensor([0, 2]), None, held=held
+    )
+    scheduler = build(solver, kind, zero_snr=kind != "epsilon")
+    states: list[Tensor] = []
+    drawn = [
+        each.sample(
+            scheduler,
+            (2, 3, 1, 2, 2),
+            ClassifierFreeGuidance(),
+            num_inference_steps=6,
+            on_step=lambda index, timestep, state: states.append(state) or state,
+            generator=torch.Generator().manual_seed(0),
+        )
+        for each in (denoiser, dataclasses.replace(denoiser, held=None))
+    ]
+    assert torch.equal(drawn[0][[0, 1], [0, 2]], held)
+    torch.testing.assert_close(drawn[0][[0, 1], [1, 1]], drawn[1][[0, 1], [1, 1]])
+    # On the way there too: the last state has what noise the solver leaves, at most 0.03.
+    assert (states[5][[0, 1], [0, 2]] - held).abs().max() < 0.1
