@@ -53,8 +53,8 @@ def test_stage_1_of_the_paper():
     assert count(model.image_encoder.parameters()) == VIT_H
     # Half the widths everywhere is a quarter of the weights, up to biases, norms and the ends.
     assert count(unet.spatial_parameters()) == pytest.approx(SD_UNET / 4, rel=0.01)
-    # What shows the key frame is one convolution of 3x3, without a bias.
-    assert count(unet.parameters()) == 274_207_653 + (3 + 1280) * 160 * 9
+    # What shows the key frame is one more convolution of 3x3 beside the first.
+    assert count(unet.parameters()) == 274_207_653 + (3 + 1280) * 160 * 9 + 160
 
 
 def test_stage_2_of_the_paper():
