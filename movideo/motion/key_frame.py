@@ -89,17 +89,20 @@ class KeyFrameOnGrid(KeyFrameCondition):
         return torch.cat(shown, dim=1)[:, None].expand(-1, num_frames, -1, -1, -1)
 
     def _patches(self, tokens: Tensor) -> Tensor:
-        """Tokens as a picture `(B, D, r, r)`."""
-        count, dim = tokens.shape[1] - 1, tokens.shape[2]
+        """Tokens as a picture `(B, D, r, r)`; a class token that comes alone is its only place."""
+        patches = tokens[:, 1:] if tokens.shape[1] > 1 else tokens
+        count, dim = patches.shape[1:]
         side = math.isqrt(count)
         if dim != self.token_dim or side * side != count:
             raise UserError(
                 f"model.key_frame.token_dim: {self.token_dim}, but the image encoder gives {count} "
                 f"patches of {dim} channels; give {dim}, and an encoder of square pictures"
             )
-        patches: Tensor = tokens[:, 1:].transpose(1, 2).unflatten(2, (side, side))
-        return patches
+        return patches.transpose(1, 2).unflatten(2, (side, side))  # type: ignore[no-any-return]
 
 
 def _resized(picture: Tensor, grid: tuple[int, int]) -> Tensor:
-    return F.interpolate(picture, grid, mode="bilinear", align_corners=False, antialias=True)
+    # In float32: under autocast tokens are bfloat16, which a CPU does not resize.
+    return F.interpolate(
+        picture.float(), grid, mode="bilinear", align_corners=False, antialias=True
+    )

@@ -45,3 +45,9 @@ def test_tokens_that_do_not_fit(count, dim):
 def test_nothing_to_show():
     with pytest.raises(UserError, match="show either"):
         KeyFrameOnGrid(picture=False)
+
+
+def test_a_class_token_alone_is_shown_everywhere():
+    condition = KeyFrameOnGrid(picture=False, token_dim=6)
+    shown = condition(None, TOKENS[:, :1].bfloat16(), torch.tensor([0, 0]), 3, (4, 4))
+    assert torch.equal(shown, TOKENS[:, 0, None, :, None, None].expand(2, 3, 6, 4, 4))
