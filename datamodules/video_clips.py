@@ -39,8 +39,8 @@ from movideo.storage.digest import hex_digest
 if TYPE_CHECKING:
     from movideo.motion.space import MotionSpace
 
-# One set for every metric that is quoted. Its settings are part of the metric: do not change them.
-# What figures are measured on: readable scenes; with `readable=0` free ones, told apart in reports.
+# One set for every metric that is quoted: readable scenes; free ones, `readable=0`, are told apart.
+# Its settings are part of the metric: do not change them.
 FROZEN_SCENES = SceneSettings(count=24, seed=20261127, readable=1.0)
 STATISTICS_CLIPS = 256  # enough for two standard deviations
 

@@ -184,7 +184,7 @@ class AdversarialStage(Stage):
         return loss
 
     def _logs_this_step(self) -> bool:
-        every = getattr(self.trainer, "log_every_n_steps", 0)
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         return bool(every) and (self.global_step + 1) % every == 0
 
     def _gradient_norms(self, terms: Terms, ratios: dict[str, Tensor]) -> dict[str, Tensor]:
