@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from movideo.clips.augment import Augmentation
+from movideo.clips.key_places import KeyFramePlaces
 from movideo.errors import check_ranges
 from movideo.estimators import DepthEstimator, FlowEstimator
 
@@ -36,6 +37,8 @@ class TrainingSettings:
         exact_colours: False reads videos that need no resizing faster, their colours less exactly
             (see `movideo.video.read.read_pixels`).
         augmentations: changes to clips, in this order.
+        key_frames: where the key frames of training clips stand, unless `data.key_index` says it;
+            elsewhere in the centre.
         fresh_scenes: render a new scene for every place of every epoch, where scenes are trained
             on, instead of reading those that lie on disk again and again.
     """
@@ -43,6 +46,7 @@ class TrainingSettings:
     buckets: list[tuple[int, int, int]] = field(default_factory=list)
     exact_colours: bool = True
     augmentations: list[Augmentation] = field(default_factory=list)
+    key_frames: KeyFramePlaces = field(default_factory=KeyFramePlaces)
     fresh_scenes: bool = False
 
 

@@ -27,6 +27,7 @@ from datamodules.stored_encodings import with_encodings
 from movideo.clips.batch import ClipBatch, StoredBatch, to_clip_batch
 from movideo.clips.clip import Clip, ClipSettings, read_clip
 from movideo.clips.index import index_clips
+from movideo.clips.key_places import place_key_frame
 from movideo.errors import UserError, check_ranges
 from movideo.estimators import DISFlow, ParallaxDepth
 from movideo.hub.pretrained import PretrainedModule
@@ -65,7 +66,8 @@ class VideoClipDataModule(L.LightningDataModule):
         fps_range: lowest and highest frame rate of a clip; each clip draws one that its video can
             give.
         clips_per_video: how many clips are drawn from each video.
-        key_index: the key frame, the centre by default.
+        key_index: the key frame; by default the centre, and in training what
+            `training.key_frames` draws.
         weights: the share of each of `videos` in an epoch's training clips, in any unit; by default
             an epoch has every clip once.
         allow_outside: let lists among `videos` name files that are not below their own folder.
@@ -249,10 +251,21 @@ class VideoClipDataModule(L.LightningDataModule):
         return self._parts
 
     def _shaped(self, clips: list[Clip], part: str) -> list[Clip]:
-        """Buckets are for training: what is measured has one shape."""
-        if part != TRAIN or not self.training.buckets:
+        """Buckets and other key frames are for training: what is measured is of one kind."""
+        if part != TRAIN:
             return clips
-        return shape_clips(clips, self.settings, self.training.buckets)
+        if self.training.buckets:
+            clips = shape_clips(clips, self.settings, self.training.buckets)
+        if self.settings.key_index is None and self.training.key_frames.anywhere:
+            clips = [place_key_frame(clip, self.training.key_frames) for clip in clips]
+        return clips
+
+    @property
+    def has_key_frames_anywhere(self) -> bool:
+        """Whether the key frames of training clips stand elsewhere than in the centre, too."""
+        if self.settings.key_index is not None:
+            return self.settings.key_index != self.settings.num_frames // 2
+        return self.training.key_frames.anywhere
 
     def _split_clips(self) -> dict[str, list[PackedClips]]:
         """The same with the scenes to test on, where no videos are given."""
@@ -301,16 +314,15 @@ class VideoClipDataModule(L.LightningDataModule):
             )
 
     def label_statistics(self, space: MotionSpace) -> LabelStatistics:
-        """Standard deviations of the training labels as a motion space normalises them."""
+        """Of the training labels as a motion space normalises them."""
         dataset = self._datasets[TRAIN]
         if dataset.labels is None:
             raise UserError(
                 "data.labels.enabled: false, but this stage learns from labels; set it to true"
             )
         stride = max(1, len(dataset) // STATISTICS_CLIPS)  # evenly, so that every source counts
-        return label_statistics(
-            (dataset.labels.get(clip) for clip in dataset.clips[::stride][:STATISTICS_CLIPS]), space
-        )
+        clips = dataset.clips[::stride][:STATISTICS_CLIPS]
+        return label_statistics(((dataset.labels.get(clip), clip.reach) for clip in clips), space)
 
     # -------------------------------------------------------------------------------------- loaders
 
@@ -336,7 +348,8 @@ class VideoClipDataModule(L.LightningDataModule):
     def _fresh(self, order: EpochOrder) -> FreshScenes | None:
         if not self.training.fresh_scenes:
             return None
-        return FreshScenes(self.scenes, order.batches(epoch=0).size)
+        count = order.batches(epoch=0).size
+        return FreshScenes(self.scenes, count, self.training.key_frames)
 
     def val_dataloader(self) -> DataLoader[dict[str, Any]] | list[object]:
         """Validation clips in a fixed order; nothing when there is but one video."""

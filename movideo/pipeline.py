@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 import movideo
+from movideo.clips.batch import reach
 from movideo.diffusion import ClassifierFreeGuidance, Denoiser, Guidance
 from movideo.diffusion.sampling import OnStep
 from movideo.errors import UserError
@@ -36,6 +38,7 @@ from movideo.models import (
 from movideo.motion.carry import scale_motion
 from movideo.motion.condition import ConditionTransform, motion_condition
 from movideo.motion.key_frame import KeyFrameCondition
+from movideo.motion.scale import FlowScale, ScaleDraw
 from movideo.motion.space import Motion, MotionSpace
 from movideo.motion.visibility import Consistency, Visibility
 from movideo.text_to_image import TextToImage
@@ -48,12 +51,15 @@ COMPONENTS = (
     "motion_scheduler",
     "motion_space",
     "key_frame",
+    "flow_scale",
     "video_unet",
     "video_scheduler",
     "condition_transform",
     "visibility",
     "decoder",
 )
+logger = logging.getLogger(__name__)
+
 Steps = int | tuple[int, int] | None
 OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 Pictures = Image.Image | NDArray[Any] | Tensor
@@ -117,6 +123,7 @@ class MoVideoPipeline(DiffusionPipeline):
         visibility: the rule by which generated motion says what the key frame shows; Eq. 11 by
             default, as in models of before.
         key_frame: what stage 1 sees of the key frame beside its tokens; nothing by default.
+        flow_scale: predicts how far things move; by default depth alone says so.
         image_encoder: tokens of the key frame.
         motion_unet: stage 1.
         motion_scheduler: its noise schedule and solver.
@@ -143,6 +150,7 @@ class MoVideoPipeline(DiffusionPipeline):
         condition_transform: ConditionTransform | None = None,
         visibility: Visibility | None = None,
         key_frame: KeyFrameCondition | None = None,
+        flow_scale: FlowScale | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -157,6 +165,7 @@ class MoVideoPipeline(DiffusionPipeline):
             condition_transform=condition_transform or ConditionTransform(),
             visibility=visibility or Consistency(),
             key_frame=key_frame or KeyFrameCondition(),
+            flow_scale=flow_scale or FlowScale(),
         )
         self.text_to_image: TextToImage | None = None
         self.card: str | None = None
@@ -200,8 +209,10 @@ class MoVideoPipeline(DiffusionPipeline):
         if device is not None:
             self._offload_to = None
         for network in self._networks():
-            # Not their own: that of diffusers warns of every change of type.
-            nn.Module.to(network, device=device, dtype=dtype)
+            # Not their own: that of diffusers warns of every change of type. What gives one number
+            # a video stays exact.
+            kept = None if network is self.flow_scale else dtype
+            nn.Module.to(network, device=device, dtype=kept)
         return self
 
     def enable_model_cpu_offload(
@@ -395,8 +406,7 @@ class MoVideoPipeline(DiffusionPipeline):
         """
         if decode_chunk_size is not None and decode_chunk_size < 1:
             raise UserError(f"decode_chunk_size {decode_chunk_size}: give 1 or more, None for all")
-        if not 0 <= motion_strength < math.inf:
-            raise UserError(f"motion_strength {motion_strength}: give 0 or more; 1 changes nothing")
+        _check_strength(motion_strength)
         image, bound = self._bind(image, fps, num_frames, key_index)
         shape, size = (len(image), num_frames), (image.shape[-2], image.shape[-1])
         guidances = guidance if isinstance(guidance, tuple) else (guidance, guidance)
@@ -408,11 +418,11 @@ class MoVideoPipeline(DiffusionPipeline):
                 num_frames,
                 bound,
                 guidances[0],
+                motion_strength,
                 {**options, "num_inference_steps": motion_steps},
             )
         else:
             motion = _given_motion(motion, bound["key_index"], shape, size, image.device)
-        if motion_strength != 1:
             motion = _scaled(motion, bound["key_index"].tolist(), motion_strength)
         options |= {"num_inference_steps": video_steps, "noise": latents, "held": hold_key_frame}
         z = self._generate_latents(image, motion, shape, size, bound, guidances[1], options)
@@ -435,15 +445,17 @@ class MoVideoPipeline(DiffusionPipeline):
         num_inference_steps: Steps = None,
         generator: torch.Generator | list[torch.Generator] | None = None,
         guidance: Guidance | None = None,
+        motion_strength: float = 1.0,
     ) -> Motion:
         """Stage 1 alone; arguments as for the whole chain, to be handed to it as `motion`.
 
         Raises:
-            UserError: a size, rate or index does not fit.
+            UserError: a size, rate, index or strength does not fit.
         """
+        _check_strength(motion_strength)
         image, bound = self._bind(image, fps, num_frames, key_index)
         options = {"num_inference_steps": _steps(num_inference_steps)[0], "generator": generator}
-        return self._generate_motion(image, num_frames, bound, guidance, options)
+        return self._generate_motion(image, num_frames, bound, guidance, motion_strength, options)
 
     def _draw(
         self,
@@ -484,6 +496,12 @@ class MoVideoPipeline(DiffusionPipeline):
         key = _per_image("key_index", num_frames // 2 if key_index is None else key_index, image)
         rate = _per_image("fps", fps, image).float()
         self._check(image, rate, num_frames, key)
+        if not self.key_frame.anywhere and bool((key != num_frames // 2).any()):
+            logger.warning(
+                "key_index %s: this model was trained with key frames in the centre alone, and "
+                "guesses elsewhere; train one with data.training.key_frames",
+                sorted(set(key.tolist())),
+            )
         image = image.to(self.device)
         with self._at_work(self.image_encoder) as dtype:
             tokens = self.image_encoder(image.to(dtype)).float()
@@ -499,14 +517,23 @@ class MoVideoPipeline(DiffusionPipeline):
         num_frames: int,
         bound: dict[str, Any],
         guidance: Guidance | None,
+        strength: float,
         options: dict[str, Any],
     ) -> Motion:
         grid, size = self.motion_space.grid, (image.shape[-2], image.shape[-1])
         place = (len(image), num_frames, self.motion_space.channels, *grid)
         key, tokens = bound["key_index"], bound["tokens"]
         condition = self.key_frame(image, tokens, key, num_frames, grid)
+        drawn = self._draw_scale(bound, num_frames, options["generator"])
+        if drawn is not None and strength > 0:  # depth can agree with it
+            drawn, strength = drawn.times(strength), 1.0
         with self._at_work(self.motion_unet) as dtype:
-            denoiser = Denoiser(_taking(dtype, self.motion_unet), **bound, condition=condition)
+            denoiser = Denoiser(
+                _taking(dtype, self.motion_unet),
+                **bound,
+                condition=condition,
+                log_scale=None if drawn is None else drawn.log_scale,
+            )
             sample = denoiser.sample(
                 self.motion_scheduler,
                 place,
@@ -514,8 +541,22 @@ class MoVideoPipeline(DiffusionPipeline):
                 progress=self._bar("motion"),
                 **options,
             )
-        motion: Motion = self.motion_space.decode(sample, bound["key_index"], size)
-        return replace(motion, visibility=self.visibility)
+        bounds = None if drawn is None else drawn.bounds
+        motion: Motion = self.motion_space.decode(sample, key, size, bounds)
+        return _scaled(replace(motion, visibility=self.visibility), key.tolist(), strength)
+
+    def _draw_scale(
+        self,
+        bound: dict[str, Any],
+        num_frames: int,
+        generator: torch.Generator | list[torch.Generator] | None,
+    ) -> ScaleDraw | None:
+        if not self.flow_scale.predicts:
+            return None
+        with self._at_work(self.flow_scale):
+            seconds = reach(bound["key_index"], num_frames, bound["fps"])
+            drawn: ScaleDraw = self.flow_scale.draw(bound["tokens"], seconds, generator)
+        return drawn
 
     def _bar(self, name: str) -> dict[str, Any]:
         """As `set_progress_bar_config` has it."""
@@ -711,8 +752,15 @@ def _per_image(name: str, value: float | Tensor, image: Tensor) -> Tensor:
     return values.expand(len(image))
 
 
+def _check_strength(strength: float) -> None:
+    if not 0 <= strength < math.inf:
+        raise UserError(f"motion_strength {strength}: give 0 or more; 1 changes nothing")
+
+
 def _scaled(motion: Motion, keys: list[int], strength: float) -> Motion:
     """Each video by itself, since each may have a key frame of its own."""
+    if strength == 1:
+        return motion
     videos = []
     for i, key in enumerate(keys):
         one = motion.map(lambda field, i=i: field[i : i + 1])  # type: ignore[misc]

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from movideo.clips.batch import ClipBatch, key_frames
-from movideo.diffusion import SampleRandomness
+from movideo.clips.batch import ClipBatch, key_frames, reach
+from movideo.diffusion import Denoiser, SampleRandomness, drop_mask, sample_generator
 from movideo.errors import UserError
 from movideo.hub.checkpoint import build, class_path, describe
 from movideo.hub.model_folder import starting_point
 from movideo.metrics import DepthError, EndPointError, FlowCosine, VideoMetric
 from movideo.motion.key_frame import KeyFrameCondition
+from movideo.motion.scale import FlowScale
 from movideo.motion.space import Motion, MotionSpace
 from movideo.motion.visibility import TolerantConsistency
 from movideo.ops import normalize_flow, resize_flow
@@ -36,6 +37,9 @@ class DepthFlowDiffusion(DiffusionStage):
         key_frame: what the network sees of the key frame beside its tokens: nothing by default, as
             in the paper; `KeyFrameOnGrid` shows where things are, and needs three more input
             channels of the network.
+        flow_scale: predicts how far things move, and is trained to; by default it is recovered from
+            depth alone, as in the paper. `PredictedFlowScale` needs a network that `takes_scale`.
+        scale_drop: probability that a clip is trained without being told its scale.
         train_image_encoder: train the image encoder too, as the run that makes the embedded one
             does.
         metrics: of tests; by default the errors of flow and depth.
@@ -49,6 +53,8 @@ class DepthFlowDiffusion(DiffusionStage):
         motion_grid: tuple[int, int] = (32, 32),
         motion_space: Callable[[tuple[int, int]], MotionSpace] = MotionSpace,
         key_frame: KeyFrameCondition | None = None,
+        flow_scale: FlowScale | None = None,
+        scale_drop: float = 0.1,
         train_image_encoder: bool = False,
         metrics: list[VideoMetric] | None = None,
         **kwargs: Any,
@@ -56,6 +62,8 @@ class DepthFlowDiffusion(DiffusionStage):
         super().__init__(**kwargs)
         self.motion_space = motion_space(motion_grid)
         self.key_frame = key_frame or KeyFrameCondition()
+        self.flow_scale = flow_scale or FlowScale()
+        self.scale_drop = scale_drop
         if self.key_frame.needs_picture:
             self.encoders = ()  # it sees more of the video than encoders make of it
         self.metrics = MetricRows(metrics or [EndPointError(), FlowCosine(), DepthError()])
@@ -70,6 +78,7 @@ class DepthFlowDiffusion(DiffusionStage):
             "noise_scheduler": self.noise_scheduler,
             "motion_space": self.motion_space,
             "key_frame": self.key_frame,
+            "flow_scale": self.flow_scale,
         }
 
     def setup(self, stage: str) -> None:
@@ -83,15 +92,28 @@ class DepthFlowDiffusion(DiffusionStage):
         """
         super().setup(stage)
         self._check_channels()
+        if stage == "fit":
+            data: Any = getattr(self.trainer, "datamodule", None)
+            self.key_frame = self.key_frame.trained(getattr(data, "has_key_frames_anywhere", False))
         own = type(self.motion_space)
         start = self.init_from and starting_point(self.init_from, self.role())
         if start and start.class_path("motion_space") == class_path(own):
             self._go_on_in(start.component("motion_space", own), str(self.init_from))
         elif stage == "fit":
-            spread = self.trainer.datamodule.label_statistics(self.motion_space)  # type: ignore[attr-defined]
-            self.motion_space = self.motion_space.scaled(spread.depth_std, spread.flow_std)
+            found = self.trainer.datamodule.label_statistics(self.motion_space)  # type: ignore[attr-defined]
+            self.motion_space = self.motion_space.scaled(
+                found.depth_mean, found.depth_std, found.flow_std
+            )
+            self.flow_scale.fit_law(found.scale_law)
 
     def _check_channels(self) -> None:
+        """Also of scales: ours refuses to be told one unless it was built for that."""
+        if self.flow_scale.predicts and self.unet.config.get("takes_scale") is False:
+            raise UserError(
+                f"model.unet.takes_scale: false, but {type(self.flow_scale).__name__} predicts "
+                "scales to tell it; set true, or give model.flow_scale "
+                "movideo.motion.scale.FlowScale"
+            )
         motion, picture = self.motion_space.channels, self.key_frame.channels
         takes = self.unet.config.get("in_channels", motion + picture)
         if takes != motion + picture:
@@ -124,14 +146,46 @@ class DepthFlowDiffusion(DiffusionStage):
         check_kind(self.motion_space, described["motion_space"], f"{where}: model.motion_space")
         learnt = described.get("key_frame") or describe(KeyFrameCondition(), frozen=False)
         check_kind(self.key_frame, learnt, f"{where}: model.key_frame")
+        learnt = described.get("flow_scale") or describe(FlowScale(), frozen=False)
+        check_kind(self.flow_scale, learnt, f"{where}: model.flow_scale")
 
     def target(self, batch: ClipBatch) -> Tensor:
         """Normalised depth and flows on the motion grid, `(B, F, 5, h, w)`."""
         return self.motion_space.encode(batch["depth"], batch["flow_i2v"], batch["flow_v2i"])
 
     def encoded(self, batch: ClipBatch) -> ClipBatch:
-        """With the key frame's tokens, which are attended to and may be shown on the grid."""
-        return {**batch, "tokens": key_tokens(batch, self.image_encoder)}
+        """With the key frame's tokens, which are attended to and may be shown on the grid.
+
+        And with the true scale where the network is told one.
+        """
+        batch = {**batch, "tokens": key_tokens(batch, self.image_encoder)}
+        if self.flow_scale.predicts:
+            scale = self.motion_space.log_scale(batch["flow_i2v"], batch["flow_v2i"])
+            batch["log_scale"] = scale
+        return batch
+
+    def other_losses(self, batch: ClipBatch) -> dict[str, Tensor]:
+        """That of the predicted scale: its negative log-likelihood."""
+        if not self.flow_scale.predicts:
+            return {}
+        loss = self.flow_scale.losses(batch["tokens"], self._reach(batch), batch["log_scale"])
+        return {} if loss is None else {"scale_nll": loss}
+
+    def _reach(self, batch: ClipBatch) -> Tensor:
+        return reach(batch["key_index"], batch["depth"].shape[1], batch["fps"])
+
+    def denoiser(
+        self,
+        batch: ClipBatch,
+        condition: Tensor | None,
+        randomness: SampleRandomness | None = None,
+    ) -> Denoiser:
+        """As of every diffusion; the network is told the scale, in training not always."""
+        told = batch.get("log_scale")
+        if told is not None and randomness is not None:
+            dropped = drop_mask(randomness.uniform("scale", self.device), self.scale_drop)
+            told = told.masked_fill(dropped, torch.nan)
+        return replace(super().denoiser(batch, condition, randomness), log_scale=told)
 
     def condition(self, batch: ClipBatch, randomness: SampleRandomness | None) -> Tensor | None:
         """The key frame, as `key_frame` shows it."""
@@ -142,10 +196,16 @@ class DepthFlowDiffusion(DiffusionStage):
     def generate(self, batch: ClipBatch) -> Motion:
         """Motion at the clips' resolution, from their key frames and fps alone."""
         batch = self.encoded(batch)
+        generators = [sample_generator(self.seed, f"scale/{name}") for name in batch["name"]]
+        drawn = self.flow_scale.draw(batch["tokens"], self._reach(batch), generators)
+        if drawn is not None:
+            batch["log_scale"] = drawn.log_scale
         condition = self.condition(batch, None)
         sample = self.sample(batch, condition, self.motion_space.channels, self.motion_space.grid)
         height, width = batch["video"].shape[-2:]
-        motion = self.motion_space.decode(sample, batch["key_index"], (height, width))
+        motion = self.motion_space.decode(
+            sample, batch["key_index"], (height, width), None if drawn is None else drawn.bounds
+        )
         return replace(motion, visibility=TolerantConsistency())
 
     def draw(self, batch: ClipBatch) -> None:

@@ -121,6 +121,10 @@ class DiffusionStage(Stage):
         """The batch with what target and condition both need, made once."""
         return batch
 
+    def other_losses(self, batch: ClipBatch) -> dict[str, Tensor]:
+        """What is minimised beside the denoising loss, one value a clip `(B,)` each, by name."""
+        return {}
+
     def condition(self, batch: ClipBatch, randomness: SampleRandomness | None) -> Tensor | None:
         """What is concatenated to the noisy target, `(B, F, C', h, w)`.
 
@@ -141,6 +145,9 @@ class DiffusionStage(Stage):
             batch, randomness, self.condition(batch, randomness), dropped
         ).mean()
         self.log("train/loss", loss.detach(), prog_bar=True)
+        for name, other in self.other_losses(batch).items():
+            self.log(f"train/{name}", other.detach().mean())
+            loss = loss + other.mean()
         return loss
 
     def validation_step(self, batch: ClipBatch, batch_idx: int) -> None:
@@ -154,7 +161,8 @@ class DiffusionStage(Stage):
             loss = self._denoising_loss(
                 batch, randomness, self.condition(batch, None), dropped=None
             )
-            self.validation_means.add(batch["name"], {"loss": loss})
+            losses = {"loss": loss, **self.other_losses(batch)}
+            self.validation_means.add(batch["name"], losses)
             shown = self.visualized_clips if self.visualization_loggers() else 0
             if batch_idx == 0 and shown and self.global_rank == 0:
                 self.draw({k: v[:shown] for k, v in batch.items()})  # type: ignore[arg-type,index]
@@ -177,7 +185,7 @@ class DiffusionStage(Stage):
         clean = self.target(batch)
         sampling = self.timestep_sampling if self.training else UniformTimesteps()
         return diffusion_loss(
-            self.denoiser(batch, condition).bind(dropped),
+            self.denoiser(batch, condition, randomness if self.training else None).bind(dropped),
             clean,
             noise=randomness.noise(clean.shape[1:], device=self.device),
             timesteps=sampling(randomness, num_train_timesteps(self.noise_scheduler), self.device),
@@ -187,8 +195,16 @@ class DiffusionStage(Stage):
 
     # ----------------------------------------------------------------------------------- sampling
 
-    def denoiser(self, batch: ClipBatch, condition: Tensor | None) -> Denoiser:
-        """The network with everything bound that this batch's key frames say."""
+    def denoiser(
+        self,
+        batch: ClipBatch,
+        condition: Tensor | None,
+        randomness: SampleRandomness | None = None,
+    ) -> Denoiser:
+        """The network with everything bound that this batch's key frames say.
+
+        Arguments as for `condition`, and its result.
+        """
         return Denoiser(
             self.unet,
             tokens=key_tokens(batch, self.image_encoder),

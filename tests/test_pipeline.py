@@ -333,6 +333,7 @@ def test_push_to_hub_sends_the_folder(pipeline, monkeypatch):
         "condition_transform/config.json",
         "visibility/config.json",
         "key_frame/config.json",
+        "flow_scale/config.json",
     }
 
     def refuse(*_, **__):

@@ -19,7 +19,7 @@ from movideo.clips.batch import ClipBatch
 from movideo.hub import EMBEDDED
 from movideo.models import Backbone, ImageEncoder, VideoAutoencoder
 from movideo.motion.space import MotionSpace
-from movideo.shards.labels import LabelStatistics
+from movideo.shards.labels import LabelStatistics, ScaleLaw
 from stages.base import Stage
 
 LARGE = (Backbone, ImageEncoder, VideoAutoencoder)
@@ -94,7 +94,7 @@ class RandomClips(L.LightningDataModule):
 
     def label_statistics(self, space: MotionSpace) -> LabelStatistics:
         """Stage 1 asks for them."""
-        return LabelStatistics(depth_std=1.0, flow_std=1.0)
+        return LabelStatistics(0.0, depth_std=1.0, flow_std=1.0, scale_law=ScaleLaw(-2.0, 1.0, 0.5))
 
 
 class Clock(L.Callback):

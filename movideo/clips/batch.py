@@ -39,7 +39,8 @@ class ClipBatch(TypedDict):
     `video (B, F, 3, H, W)` in [-1, 1], `fps (B,)`, `key_index (B,)`, and `name`, one string a clip,
     no two clips alike. With labels also `depth (B, F, 1, h, w)`, raw, aligned over frames, and
     `flow_i2v` and `flow_v2i (B, F, 2, h, w)`, pixels of the grid `(h, w)` that they are stored on.
-    With encodings `latents`, `tokens` and often no `video`, as in `StoredBatch`.
+    With encodings `latents`, `tokens` and often no `video`, as in `StoredBatch`. Stage 1 adds
+    `log_scale (B,)`, how far things move (see `movideo.motion.scale`).
     """
 
     video: NotRequired[Tensor]
@@ -51,6 +52,7 @@ class ClipBatch(TypedDict):
     flow_v2i: NotRequired[Tensor]
     latents: NotRequired[Tensor]
     tokens: NotRequired[Tensor]
+    log_scale: NotRequired[Tensor]
 
 
 class EvaluationBatch(TypedDict):
@@ -95,6 +97,11 @@ def to_clip_batch(stored: StoredBatch) -> ClipBatch:
 def key_frames(video: Tensor, key_index: Tensor) -> Tensor:
     """The key frame `(B, C, H, W)` of each clip `(B, F, C, H, W)`, given its index `(B,)`."""
     return video[torch.arange(len(video), device=video.device), key_index]
+
+
+def reach(key_index: Tensor, num_frames: int, fps: Tensor) -> Tensor:
+    """Seconds `(B,)` from each clip's key frame to the frame that is farthest from it."""
+    return torch.maximum(key_index, num_frames - 1 - key_index) / fps
 
 
 def without_key_frames(mask: Tensor, key_index: Tensor) -> Tensor:

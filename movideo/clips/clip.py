@@ -48,6 +48,11 @@ class Clip:
         return tuple(self.start + index / self.fps for index in range(self.num_frames))
 
     @property
+    def reach(self) -> float:
+        """Seconds from the key frame to the frame that is farthest from it."""
+        return max(self.key_index, self.num_frames - 1 - self.key_index) / self.fps
+
+    @property
     def name(self) -> str:
         """For people and file names; that of no other clip."""
         stem = os.fsencode(Path(self.video).stem)[:_LONGEST_STEM].decode(errors="ignore")

@@ -29,6 +29,7 @@ class Denoiser:
         key_index: `(B,)`.
         condition: `(B, F, C', h, w)`, concatenated to the noisy sample, or None.
         weaker: the same without the warped latent, for guidance on it; None where there is none.
+        log_scale: `(B,)`, how far things are to move, if the network is told; see `Backbone`.
         held: what the key frame of the result is known to be, `(B, C, h, w)`; None leaves it to the
             network.
     """
@@ -39,6 +40,7 @@ class Denoiser:
     key_index: Tensor
     condition: Tensor | None
     weaker: Tensor | None = None
+    log_scale: Tensor | None = None
     held: Tensor | None = None
 
     def bind(self, dropped: Tensor | None) -> Prediction:
@@ -61,7 +63,8 @@ class Denoiser:
             condition = self._condition(dropped, times)
             if condition is not None:
                 noisy = torch.cat([noisy, condition.to(noisy)], dim=2)
-            return self.unet(noisy, *rest, drop_tokens=tokens_dropped)
+            told = {} if self.log_scale is None else {"log_scale": self.log_scale.repeat(times)}
+            return self.unet(noisy, *rest, drop_tokens=tokens_dropped, **told)
 
         return predict
 

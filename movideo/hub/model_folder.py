@@ -11,6 +11,7 @@ from typing import Any
 from diffusers import ModelMixin
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError
+from torch import nn
 
 from movideo.errors import UserError
 from movideo.hub import EMBEDDED
@@ -37,6 +38,7 @@ PARTS = {
         "motion_space": "motion_space",
         "image_encoder": "image_encoder",
         "key_frame": "key_frame",
+        "flow_scale": "flow_scale",
     },
     "video": {
         "unet": "video_unet",
@@ -54,8 +56,8 @@ PARTS = {
     },
 }
 # What models and checkpoints of earlier versions lack, and do without.
-OPTIONAL = ("condition_transform", "key_frame", "visibility")
-TRAINED = ("unet", "decoder")
+OPTIONAL = ("condition_transform", "flow_scale", "key_frame", "visibility")
+TRAINED = ("unet", "decoder", "flow_scale")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = ["*.json", "*.safetensors", "*.md"]  # all that is taken from a hub: nothing to execute
 
@@ -175,7 +177,11 @@ class ModelFolder:
         names = PARTS[role]
         loaded = self.load_all(names.values())
         parts = {own: loaded[name] for own, name in names.items() if name in loaded}
-        trained = {own: part for own, part in parts.items() if own in TRAINED}
+        trained = {
+            own: part
+            for own, part in parts.items()
+            if own in TRAINED and isinstance(part, nn.Module)
+        }
         return Checkpoint(
             path=self.folder,
             stage=role,

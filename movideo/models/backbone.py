@@ -34,6 +34,7 @@ class Backbone(ModelMixin, ConfigMixin):
         fps: Tensor,
         key_index: int | Tensor | None = None,
         drop_tokens: Tensor | None = None,
+        log_scale: Tensor | None = None,
     ) -> Tensor:
         """Predicts noise, velocity or the clean sample, as the noise scheduler says.
 
@@ -44,6 +45,8 @@ class Backbone(ModelMixin, ConfigMixin):
             fps: `(B,)`, frames per second of each clip.
             key_index: index of the key frame, one for all or `(B,)`; `F // 2` by default.
             drop_tokens: `(B,)` bool, True where the tokens must not be seen.
+            log_scale: `(B,)`, how far things are to move (see `movideo.motion.scale`), NaN where
+                that is left open; given to a stage 1 whose scale is predicted, and to no other.
 
         Returns:
             `(B, F, C_out, h, w)`.

@@ -31,6 +31,8 @@ from movideo.models.temporal import (
     zero_,
 )
 
+# A scale is a logarithm: steps of a tenth of it, not of one, are to tell apart.
+SCALE_STEPS = 100
 BLOCKS = {
     "CrossAttnDownBlock2D",
     "DownBlock2D",
@@ -63,6 +65,7 @@ class SpatioTemporalUNet(Backbone):
             convolution gives way to a new one.
         image_token_dim: width D of the image tokens; the cross-attention width by default.
         temporal_head_dim: channels a head of temporal attention.
+        takes_scale: be told how far things are to move, as of fps: stage 1 where it is predicted.
         pretrained: the 2-D network's weights: a folder in diffusers' layout, a hub id, a
             .safetensors file, or null for random ones. Their architecture must be `unet_2d`.
         subfolder: where they lie inside the folder or repository (`unet` in a pipeline's).
@@ -90,6 +93,7 @@ class SpatioTemporalUNet(Backbone):
         out_channels: int | None = None,
         image_token_dim: int | None = None,
         temporal_head_dim: int = 32,
+        takes_scale: bool = False,
         pretrained: str | None = None,
         subfolder: str | None = None,
         revision: str | None = None,
@@ -118,10 +122,10 @@ class SpatioTemporalUNet(Backbone):
             )
             self.spatial.conv_out = nn.Identity()
         self.fps_encoding = Timesteps(config.block_out_channels[0], True, 0)
-        self.fps_embedding = TimestepEmbedding(
-            config.block_out_channels[0], self.spatial.time_embedding.linear_2.out_features
-        )
-        zero_(self.fps_embedding.linear_2)
+        self.fps_embedding = self._embedding_of_a_number()
+        if takes_scale:
+            self.scale_encoding = Timesteps(config.block_out_channels[0], True, 0, SCALE_STEPS)
+            self.scale_embedding = self._embedding_of_a_number()
         self.token_projection = nn.Linear(image_token_dim, width)
         self.null_token = nn.Parameter(torch.zeros(width))
         self.temporal_convolutions = nn.ModuleList(
@@ -148,11 +152,15 @@ class SpatioTemporalUNet(Backbone):
         fps: Tensor,
         key_index: int | Tensor | None = None,
         drop_tokens: Tensor | None = None,
+        log_scale: Tensor | None = None,
     ) -> Tensor:
         """Denoises a clip; dropped tokens give way to the null token."""
         batch, frames = sample.shape[:2]
+        embedding = self._embedding(sample, timestep, fps)
+        if log_scale is not None:
+            embedding = embedding + self._embedded_scale(log_scale, sample.dtype)
         context = (
-            self._embedding(sample, timestep, fps).repeat_interleave(frames, dim=0),
+            embedding.repeat_interleave(frames, dim=0),
             self._tokens(batch, image_tokens, drop_tokens),
             key_distance(batch, frames, key_index, sample.device),
         )
@@ -167,11 +175,25 @@ class SpatioTemporalUNet(Backbone):
         parameters: Iterator[nn.Parameter] = self.spatial.parameters()  # of the 2-D network
         return parameters
 
+    def _embedding_of_a_number(self) -> TimestepEmbedding:
+        embedding = TimestepEmbedding(
+            self.spatial.config.block_out_channels[0],
+            self.spatial.time_embedding.linear_2.out_features,
+        )
+        zero_(embedding.linear_2)
+        return embedding
+
     def _embedding(self, sample: Tensor, timestep: int | Tensor, fps: Tensor) -> Tensor:
         unet = self.spatial
         of_time: Tensor = unet.time_embedding(unet.get_time_embed(sample, timestep))
         of_fps: Tensor = self.fps_embedding(self.fps_encoding(fps).to(sample.dtype))
         return of_time + of_fps
+
+    def _embedded_scale(self, log_scale: Tensor, dtype: torch.dtype) -> Tensor:
+        known = ~log_scale.isnan()
+        encoded = self.scale_encoding(log_scale.where(known, 0)).to(dtype)
+        embedded: Tensor = self.scale_embedding(encoded)
+        return embedded * known[:, None]
 
     def _tokens(self, batch: int, image_tokens: Tensor | None, drop: Tensor | None) -> Tensor:
         if image_tokens is None:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing_extensions import override
 
 from movideo.errors import UserError
-from movideo.motion.carry import scale_motion
 from movideo.motion.space import Motion
 
 
@@ -49,13 +48,14 @@ class MotionSource(ABC):
 
     @abstractmethod
     def motion(
-        self, clip: ClipShape, generate: Callable[[], Motion], strength: float = 1.0
+        self, clip: ClipShape, generate: Callable[..., Motion], strength: float = 1.0
     ) -> Motion:
         """Makes it.
 
         Args:
             clip: the video that it is for.
-            generate: stage 1 for the key frame, for sources that need it.
+            generate: stage 1 for the key frame, for sources that need it; takes the strength as
+                `motion_strength`, 1 by default.
             strength: how many times as far things move, 0 or more.
 
         Returns:
@@ -72,6 +72,6 @@ class GeneratedMotion(MotionSource):
 
     @override
     def motion(
-        self, clip: ClipShape, generate: Callable[[], Motion], strength: float = 1.0
+        self, clip: ClipShape, generate: Callable[..., Motion], strength: float = 1.0
     ) -> Motion:
-        return scale_motion(generate(), clip.key_index, strength)
+        return generate(motion_strength=strength)

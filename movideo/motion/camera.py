@@ -167,7 +167,7 @@ class CameraPath(MotionSource):
         self._scaled_amount(1.0)
 
     def motion(
-        self, clip: ClipShape, generate: Callable[[], Motion], strength: float = 1.0
+        self, clip: ClipShape, generate: Callable[..., Motion], strength: float = 1.0
     ) -> Motion:
         """See `MotionSource.motion`; the depth is that of the key frame in generated motion."""
         self._scaled_amount(strength)  # a mistake is told before the work begins

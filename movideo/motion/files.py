@@ -36,7 +36,7 @@ class SavedMotion(MotionSource):
 
     @override
     def motion(
-        self, clip: ClipShape, generate: Callable[[], Motion], strength: float = 1.0
+        self, clip: ClipShape, generate: Callable[..., Motion], strength: float = 1.0
     ) -> Motion:
         saved = load_motion(self.path, clip.num_frames, clip.size)
         if any(flow[:, clip.key_index].any() for flow in (saved.flow_i2v, saved.flow_v2i)):

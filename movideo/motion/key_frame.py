@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +21,10 @@ class KeyFrameCondition(ConfigPart):
     From nothing and at a small scale that does not ground motion in the picture. A subclass gives
     channels beside the noisy motion; it is saved with the weights that were trained with it.
 
+    Args:
+        anywhere: whether training has seen key frames elsewhere than in the centre; it says so
+            itself.
+
     Attributes:
         channels: that it adds to the network's input.
         needs_picture: whether tokens are not enough.
@@ -29,8 +34,16 @@ class KeyFrameCondition(ConfigPart):
     needs_picture: bool = False
 
     @register_to_config  # type: ignore[untyped-decorator]
-    def __init__(self) -> None:
-        pass
+    def __init__(self, anywhere: bool = False) -> None:
+        self.anywhere = anywhere
+
+    def trained(self, anywhere: bool) -> Self:
+        """The same of a network that has seen key frames elsewhere than in the centre, or not."""
+        arguments = {k: v for k, v in self.config.items() if not k.startswith("_")}
+        if "anywhere" not in arguments:  # somebody else's, that does not say
+            return self
+        made: Self = type(self)(**{**arguments, "anywhere": anywhere})
+        return made
 
     def __call__(
         self,
@@ -58,13 +71,15 @@ class KeyFrameOnGrid(KeyFrameCondition):
     Args:
         picture: show the picture itself, averaged down.
         token_dim: D, to show the tokens of its patches where the patches are; 0 does not.
+        anywhere: see `KeyFrameCondition`.
 
     Raises:
         UserError: neither is shown.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
-    def __init__(self, picture: bool = True, token_dim: int = 0) -> None:
+    def __init__(self, picture: bool = True, token_dim: int = 0, anywhere: bool = False) -> None:
+        super().__init__(anywhere)
         if not picture and token_dim <= 0:
             raise UserError(f"key_frame: picture {picture}, token_dim {token_dim}; show either")
         self.needs_picture = picture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
@@ -14,6 +15,7 @@ from typing_extensions import override
 from movideo.hub.config_part import ConfigPart
 from movideo.motion.visibility import Consistency, Visibility
 from movideo.ops import estimate_flow_scale, normalize_depth, normalize_flow, resize, resize_flow
+from movideo.ops.flow_scale import SMALLEST
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class MotionSpace(ConfigPart):
         grid: `(h, w)` of the motion grid.
         depth_std: standard deviation of normalised depth over the training labels.
         flow_std: standard deviation of normalised flow over the training labels.
+        depth_mean: of normalised depth over the training labels.
 
     Attributes:
         channels: of `encode`'s result.
@@ -66,16 +69,21 @@ class MotionSpace(ConfigPart):
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(
-        self, grid: tuple[int, int] = (32, 32), depth_std: float = 1.0, flow_std: float = 1.0
+        self,
+        grid: tuple[int, int] = (32, 32),
+        depth_std: float = 1.0,
+        flow_std: float = 1.0,
+        depth_mean: float = 0.0,
     ) -> None:
         self.grid = (int(grid[0]), int(grid[1]))
         self.depth_std = depth_std
         self.flow_std = flow_std
+        self.depth_mean = depth_mean
 
-    def scaled(self, depth_std: float, flow_std: float) -> Self:
-        """The same space for labels with these standard deviations."""
+    def scaled(self, depth_mean: float, depth_std: float, flow_std: float) -> Self:
+        """The same space for labels of this mean and these standard deviations."""
         arguments = {k: v for k, v in self.config.items() if not k.startswith("_")}
-        arguments |= {"depth_std": depth_std, "flow_std": flow_std}
+        arguments |= {"depth_mean": depth_mean, "depth_std": depth_std, "flow_std": flow_std}
         space: Self = type(self)(**arguments)
         return space
 
@@ -88,11 +96,12 @@ class MotionSpace(ConfigPart):
             flow_v2i: `(B, F, 2, H, W)`, pixels.
 
         Returns:
-            `(B, F, 5, h, w)` on the motion grid, standard deviation near 1.
+            `(B, F, 5, h, w)` on the motion grid, mean near 0 and standard deviation near 1.
         """
         motion = self.normalize(depth, flow_i2v, flow_v2i)
         flows = torch.cat([motion.flow_i2v, motion.flow_v2i], dim=2)
-        return torch.cat([motion.depth / self.depth_std, flows / self.flow_std], dim=2)
+        depth_channel = (motion.depth - self.depth_mean) / self.depth_std
+        return torch.cat([depth_channel, flows / self.flow_std], dim=2)
 
     def normalize(self, depth: Tensor, flow_i2v: Tensor, flow_v2i: Tensor) -> Motion:
         """Labels on the motion grid, depth in [-1, 1] and flow vectors no longer than 1.
@@ -109,6 +118,15 @@ class MotionSpace(ConfigPart):
         """Both flows on the motion grid, divided by one scale; and the scale, in its pixels."""
         return normalize_flow(flow_i2v, flow_v2i)
 
+    def log_scale(self, flow_i2v: Tensor, flow_v2i: Tensor) -> Tensor:
+        """Logarithm `(B,)` of what both flows are divided by, as a share of the longer side.
+
+        Arguments as for `encode`.
+        """
+        flows = resize_flow(flow_i2v, self.grid), resize_flow(flow_v2i, self.grid)
+        *_, scale = self.normalize_flow(*flows)
+        return (scale.clamp(min=SMALLEST) / max(self.grid)).log()
+
     def normalize_depth(self, depth: Tensor) -> Tensor:
         """Depth alone, `(B, F, 1, H, W)` of any scale: what stage 2 is shown as well."""
         return normalize_depth(resize(depth, self.grid))
@@ -118,39 +136,51 @@ class MotionSpace(ConfigPart):
 
         The flows are zero at the key frame `(B,)`.
         """
-        depth = (sample[:, :, :1] * self.depth_std).clamp(-1, 1)
+        depth = (sample[:, :, :1] * self.depth_std + self.depth_mean).clamp(-1, 1)
         moves = torch.arange(sample.shape[1], device=sample.device)[None] != key_index[:, None].to(
             sample.device
         )
         flows = sample[:, :, 1:] * self.flow_std * moves[:, :, None, None, None]
         return Motion(depth=depth, flow_i2v=flows[:, :, :2], flow_v2i=flows[:, :, 2:])
 
-    def decode(self, sample: Tensor, key_index: Tensor, size: tuple[int, int]) -> Motion:
+    def decode(
+        self,
+        sample: Tensor,
+        key_index: Tensor,
+        size: tuple[int, int],
+        bounds: tuple[Tensor, Tensor] | None = None,
+    ) -> Motion:
         """A sample of stage 1 as motion in pixels, the flow's scale recovered from depth (Eq. 10).
 
         Args:
             sample: `(B, F, 5, h, w)`.
             key_index: `(B,)`.
             size: `(H, W)` of the video.
+            bounds: of the scale, `(B,)` each, as `log_scale` gives it; anywhere by default.
         """
         motion = self.split(sample.float(), key_index)
-        scale = self.flow_scale(motion, key_index)[..., None, None, None]
+        scale = self.flow_scale(motion, key_index, bounds)[..., None, None, None]
         return Motion(
             depth=resize(motion.depth, size),
             flow_i2v=resize_flow(motion.flow_i2v * scale, size),
             flow_v2i=resize_flow(motion.flow_v2i * scale, size),
         )
 
-    def flow_scale(self, motion: Motion, key_index: Tensor) -> Tensor:
+    def flow_scale(
+        self, motion: Motion, key_index: Tensor, bounds: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
         """What `normalize` divided flow by, in grid pixels: one for each clip, `(B, 1)` (Eq. 10).
 
         Args:
             motion: normalised, on the motion grid.
             key_index: `(B,)`.
+            bounds: as for `decode`.
         """
-        return estimate_flow_scale(motion.depth, motion.flow_i2v, motion.flow_v2i, key_index)[
-            :, None
-        ]
+        if bounds is not None:
+            side = math.log(max(self.grid))
+            bounds = bounds[0] + side, bounds[1] + side
+        fields = motion.depth, motion.flow_i2v, motion.flow_v2i
+        return estimate_flow_scale(*fields, key_index, bounds)[:, None]
 
 
 class QuantileMotionSpace(MotionSpace):
@@ -166,6 +196,7 @@ class QuantileMotionSpace(MotionSpace):
         flow_std: likewise.
         quantile: share of the points, and of the vectors, that is cut off.
         floor: share of the longer side; half a pixel of 256 by default.
+        depth_mean: see `MotionSpace`.
     """
 
     @register_to_config  # type: ignore[untyped-decorator]
@@ -176,8 +207,9 @@ class QuantileMotionSpace(MotionSpace):
         flow_std: float = 1.0,
         quantile: float = 0.001,
         floor: float = 1 / 512,
+        depth_mean: float = 0.0,
     ) -> None:
-        super().__init__(grid, depth_std, flow_std)
+        super().__init__(grid, depth_std, flow_std, depth_mean)
         self.quantile = quantile
         self.floor = floor
 
@@ -209,8 +241,13 @@ class PerFrameMotionSpace(MotionSpace):
         """See `MotionSpace.normalize_depth`; every frame is a clip of its own."""
         return _as_frames(super().normalize_depth(_as_clips(depth)), len(depth))
 
-    def flow_scale(self, motion: Motion, key_index: Tensor) -> Tensor:
-        """One for each frame, `(B, F)`: Eq. 10 on pairs of the key frame and that frame."""
+    def flow_scale(
+        self, motion: Motion, key_index: Tensor, bounds: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """One for each frame, `(B, F)`: Eq. 10 on pairs of the key frame and that frame.
+
+        Frames move less than the clip's farthest, so bounds hold from above alone.
+        """
         count, frames = motion.depth.shape[:2]
         key_depth = motion.depth[torch.arange(count, device=motion.depth.device), key_index]
         keys = key_depth[:, None].expand_as(motion.depth)
@@ -223,8 +260,13 @@ class PerFrameMotionSpace(MotionSpace):
             pairs(torch.zeros_like(motion.flow_i2v), motion.flow_i2v),
             pairs(torch.zeros_like(motion.flow_v2i), motion.flow_v2i),
             key_index=0,
+            bounds=bounds and self._of_frames(bounds[1], frames),
         )
         return scales.view(count, frames)
+
+    def _of_frames(self, highest: Tensor, frames: int) -> tuple[Tensor, Tensor]:
+        high = (highest + math.log(max(self.grid))).repeat_interleave(frames)
+        return torch.full_like(high, math.log(SMALLEST)).minimum(high), high
 
 
 def _as_clips(frames: Tensor) -> Tensor:

@@ -38,7 +38,7 @@ class VideoMotion(MotionSource):
 
     @override
     def motion(
-        self, clip: ClipShape, generate: Callable[[], Motion], strength: float = 1.0
+        self, clip: ClipShape, generate: Callable[..., Motion], strength: float = 1.0
     ) -> Motion:
         video = self._read(clip)
         labels = label_clip(video, clip.key_index, self.depth_estimator, self.flow_estimator)

@@ -16,7 +16,11 @@ GOLDEN = (math.sqrt(5) - 1) / 2
 
 @torch.no_grad()
 def estimate_flow_scale(
-    depth: Tensor, flow_i2v: Tensor, flow_v2i: Tensor, key_index: int | Tensor
+    depth: Tensor,
+    flow_i2v: Tensor,
+    flow_v2i: Tensor,
+    key_index: int | Tensor,
+    bounds: tuple[Tensor, Tensor] | None = None,
 ) -> Tensor:
     """The scale for which warping depth along the flows best reproduces depth (MoVideo Eq. 10).
 
@@ -29,6 +33,8 @@ def estimate_flow_scale(
         flow_i2v: `(B, F, 2, H, W)`, normalised over the clip.
         flow_v2i: `(B, F, 2, H, W)`, normalised over the clip.
         key_index: the key frame, one for all clips or `(B,)`.
+        bounds: logarithms of the smallest and the largest scale of each clip, `(B,)` each, where
+            they are known; the cost then decides between them alone.
 
     Returns:
         `(B,)`, pixels of this grid. Under a true scale of about 2 pixels the cost says next to
@@ -44,15 +50,21 @@ def estimate_flow_scale(
         into_video = _warp_error(key_depth, depth, flow_i2v, scale)
         return into_video + _warp_error(depth, key_depth, flow_v2i, scale)
 
+    candidates = _candidates(depth, bounds)
+    best = cost(candidates).argmin(dim=1)
+    low = candidates[clips, (best - 1).clamp(min=0)]
+    high = candidates[clips, (best + 1).clamp(max=CANDIDATES - 1)]
+    return _golden_section(cost, low, high).exp()
+
+
+def _candidates(depth: Tensor, bounds: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Logarithms of scales, `(B, CANDIDATES)`."""
+    if bounds is not None:
+        low, high = (end.float()[:, None] for end in bounds)
+        return low + (high - low) * torch.linspace(0, 1, CANDIDATES, device=depth.device)
     largest = math.hypot(*depth.shape[-2:])
     ends = math.log(SMALLEST), math.log(max(largest, 2 * SMALLEST))
-    candidates = torch.linspace(*ends, CANDIDATES, device=depth.device)
-    best = cost(candidates.expand(len(depth), -1)).argmin(dim=1)
-    low, high = (
-        candidates[(best - 1).clamp(min=0)],
-        candidates[(best + 1).clamp(max=CANDIDATES - 1)],
-    )
-    return _golden_section(cost, low, high).exp()
+    return torch.linspace(*ends, CANDIDATES, device=depth.device).expand(len(depth), -1)
 
 
 def _warp_error(source: Tensor, target: Tensor, flow: Tensor, scale: Tensor) -> Tensor:

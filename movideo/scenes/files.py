@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from movideo.clips.clip import Clip, ClipSettings, draw_clips
+from movideo.clips.key_places import KeyFramePlaces, place_key_frame
 from movideo.errors import UserError
 from movideo.progress import Progress
 from movideo.scenes.render import Scene, render_scene
@@ -70,13 +71,21 @@ class SceneSettings:
         """A name that two different sets do not share."""
         return f"scenes-{json_digest(asdict(self))[:8]}"
 
-    def render(self, index: int) -> Scene:
-        """The scene of that index, the same whatever the count."""
+    def render(self, index: int, key_index: int | None = None, origin: int | None = None) -> Scene:
+        """The scene of that index, the same whatever the count.
+
+        Args:
+            index: from 0 up.
+            key_index: the key frame, the centre by default.
+            origin: as for `render_scene`.
+        """
         return render_scene(
             (self.seed, index),
             num_frames=self.num_frames,
             size=self.size,
+            key_index=key_index,
             readable=self.is_readable(index),
+            origin=origin,
         )
 
     def is_readable(self, index: int) -> bool:
@@ -88,6 +97,7 @@ class SceneSettings:
 def write_scenes(folder: str | Path, settings: SceneSettings) -> Path:
     """Renders the set into `folder` as mp4, and its exact labels into `folder/labels`.
 
+    Labels are those of the key frame in the centre, and of the one that training draws by default.
     What is there already stays, except for shards that are damaged and what killed runs left.
 
     Returns:
@@ -121,7 +131,7 @@ def write_scenes(folder: str | Path, settings: SceneSettings) -> Path:
         for indices in missing:
             rows = []
             for index in indices:
-                rows.append(_write_scene(_video_path(folder, index), settings.render(index)))
+                rows += _write_scene(_video_path(folder, index), settings, index)
                 bar.update()
             clips, labels = zip(*rows, strict=True)
             write_shard(
@@ -144,19 +154,27 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _write_scene(path: Path, scene: Scene) -> tuple[Clip, ClipLabels]:
+def _write_scene(path: Path, scenes: SceneSettings, index: int) -> list[tuple[Clip, ClipLabels]]:
+    scene = scenes.render(index)
     write_mp4(path, scene.video, scene.fps, quality=QUALITY, pix_fmt="yuv444p")
-    num_frames, _, height, width = scene.video.shape
-    settings = ClipSettings(num_frames=num_frames, size=(height, width), key_index=scene.key_index)
+    settings = ClipSettings(num_frames=scenes.num_frames, size=scenes.size)
     # A scene holds exactly one clip's frames: whoever draws one of that length draws this one.
     (clip,) = draw_clips(probe(path), content_hash(path), settings)
-    labels = ClipLabels(
+    rows = [(clip, _labels(scene))]
+    drawn = place_key_frame(clip, KeyFramePlaces())
+    if drawn != clip:
+        seen = scenes.render(index, key_index=drawn.key_index, origin=clip.key_index)
+        rows.append((drawn, _labels(seen)))
+    return rows
+
+
+def _labels(scene: Scene) -> ClipLabels:
+    return ClipLabels(
         depth=scene.depth,
         flow_i2v=scene.flow_i2v,
         flow_v2i=scene.flow_v2i,
-        depth_alignment=identity_alignment(num_frames),
+        depth_alignment=identity_alignment(len(scene.video)),
     )
-    return clip, labels
 
 
 def _video_path(folder: Path, index: int) -> Path:

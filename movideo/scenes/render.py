@@ -53,6 +53,7 @@ def render_scene(
     key_index: int | None = None,
     fps: int | None = None,
     readable: bool = False,
+    origin: int | None = None,
 ) -> Scene:
     """Renders the scene of a seed.
 
@@ -64,6 +65,8 @@ def render_scene(
         key_index: the key frame, the centre frame `F // 2` by default.
         fps: frames per second, drawn from 3 to 30 by default.
         readable: a picture of it tells its motion (see `movideo.scenes.readable`).
+        origin: the frame that shapes are placed in, the key frame by default. The video depends on
+            it, and not on the key frame.
     """
     rng = np.random.default_rng(seed)
     drawn_fps = int(rng.choice(FPS_CHOICES))
@@ -71,7 +74,8 @@ def render_scene(
     key = num_frames // 2 if key_index is None else key_index
     height, width = size
     pixel = UNITS / min(size)
-    seconds = torch.arange(num_frames, dtype=torch.float64).sub(key).div(fps).float()
+    start = key if origin is None else origin
+    seconds = torch.arange(num_frames, dtype=torch.float64).sub(start).div(fps).float()
     draw_layers = draw_readable if readable else draw_free
     layers = draw_layers(rng, seconds, np.array([width * pixel, height * pixel]), pixel)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from typing_extensions import override
@@ -102,25 +103,46 @@ class LabelProducer(RowProducer[ClipLabels]):
 
 
 @dataclass(frozen=True)
-class LabelStatistics:
-    """Standard deviations of normalised labels on a motion grid.
-
-    Their inverses are the fixed factors that bring each channel group near unit variance.
+class ScaleLaw:
+    """How far things move in so much time: a line through the logarithms of both.
 
     Attributes:
-        depth_std: of depth in [-1, 1] (MoVideo Eq. 7); 1 if all depth is flat.
-        flow_std: of both flows, longest vector 1 (MoVideo Eq. 8, 9); 1 if nothing moves.
+        intercept: of the log scale (see `MotionSpace.log_scale`), at one second.
+        slope: of the log scale over the log of time; 1 is a constant speed.
+        spread: standard deviation of what is left.
     """
 
+    intercept: float
+    slope: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class LabelStatistics:
+    """Of normalised labels on a motion grid.
+
+    Mean and deviations bring each channel group near unit variance.
+
+    Attributes:
+        depth_mean: of depth in [-1, 1] (MoVideo Eq. 7).
+        depth_std: likewise, the standard deviation; 1 if all depth is flat.
+        flow_std: of both flows, longest vector 1 (MoVideo Eq. 8, 9); 1 if nothing moves.
+        scale_law: of what the flows were divided by, over the longest time that a clip has.
+    """
+
+    depth_mean: float
     depth_std: float
     flow_std: float
+    scale_law: ScaleLaw
 
 
-def label_statistics(labels: Iterable[ClipLabels], space: MotionSpace) -> LabelStatistics:
+def label_statistics(
+    labels: Iterable[tuple[ClipLabels, float]], space: MotionSpace
+) -> LabelStatistics:
     """Measures labels as stage 1 sees them: brought to the motion grid, then normalised.
 
     Args:
-        labels: of the training clips; read one at a time.
+        labels: of the training clips, read one at a time, each with its clip's `reach`.
         space: its grid and its way to normalise; its own deviations do not matter.
 
     Raises:
@@ -128,14 +150,30 @@ def label_statistics(labels: Iterable[ClipLabels], space: MotionSpace) -> LabelS
     """
     depth_moments = torch.zeros(3, dtype=torch.float64)
     flow_moments = torch.zeros(3, dtype=torch.float64)
-    for clip in labels:
+    times, scales = [], []
+    for clip, reach in labels:
         labelled = clip.aligned_depth, clip.flow_i2v, clip.flow_v2i
         motion = space.normalize(*(field[None] for field in labelled))
+        times.append(math.log(reach) if reach > 0 else 0.0)
+        scales.append(float(space.log_scale(clip.flow_i2v[None], clip.flow_v2i[None])))
         depth_moments += _moments(motion.depth)
         flow_moments += _moments(torch.stack([motion.flow_i2v, motion.flow_v2i]))
     if not depth_moments[0]:
         raise UserError("no labels to take statistics from; run `movideo precompute`")
-    return LabelStatistics(_std(depth_moments), _std(flow_moments))
+    return LabelStatistics(
+        float(depth_moments[1] / depth_moments[0]),
+        _std(depth_moments),
+        _std(flow_moments),
+        scale_law(times, scales),
+    )
+
+
+def scale_law(log_times: Sequence[float], log_scales: Sequence[float]) -> ScaleLaw:
+    """The line through them by least squares; of a constant speed where all times are alike."""
+    times, scales = np.asarray(log_times), np.asarray(log_scales)
+    slope = float(np.polyfit(times, scales, 1)[0]) if np.ptp(times) > 1e-6 else 1.0
+    rest = scales - slope * times
+    return ScaleLaw(float(rest.mean()), float(slope), float(rest.std()))
 
 
 def _moments(values: Tensor) -> Tensor:

@@ -41,6 +41,7 @@ class Labelling:
     def __init__(self, videos, folder, settings):
         self.folder, self.runs = folder, 0
         self.options = ["--videos", str(videos), "--labels", str(folder)]
+        self.options.append("--data.training.key_frames={center: 1, first: 0}")
         for name in ("num_frames", "size", "clips_per_video"):
             value = getattr(settings, name)
             self.options.append(f"--data.{name}={list(value) if name == 'size' else value}")

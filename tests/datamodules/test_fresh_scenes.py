@@ -4,6 +4,7 @@ import torch
 from datamodules import VideoClipDataModule
 from datamodules.settings import SplitSettings, TrainingSettings
 from movideo.clips.batch import to_clip_batch
+from movideo.clips.key_places import KeyFramePlaces
 from movideo.errors import UserError
 from movideo.scenes.files import SceneSettings
 
@@ -16,7 +17,7 @@ def data(folder, **options):
         data_dir=str(folder),
         scenes=SCENES,
         test_scenes=SceneSettings(count=1, seed=9, num_frames=3, size=(32, 32)),
-        training=TrainingSettings(fresh_scenes=True),
+        training=TrainingSettings(fresh_scenes=True, key_frames=KeyFramePlaces(center=1, first=0)),
         batch_size=2,
         **options,
     )

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from datamodules import VideoClipDataModule
+from datamodules.settings import TrainingSettings
 from movideo.clips.clip import Clip
+from movideo.clips.key_places import KeyFramePlaces
 from movideo.clips.lists.clip_list import ListRow, write_clip_list
 from movideo.shards.shard import ClipLabels, write_shard
 
@@ -34,6 +36,7 @@ def data(tmp_path, monkeypatch):
     ]  # fmt: skip
     write_clip_list(tmp_path / "clips.csv", map(row_of, clips))
     options = {"num_frames": FRAMES, "size": (SIDE, SIDE), "batch_size": 20, "num_workers": 2}
+    options["training"] = TrainingSettings(key_frames=KeyFramePlaces(center=1, first=0))
     data = VideoClipDataModule(
         videos=str(tmp_path / "clips.csv"), data_dir=str(tmp_path / "data"), **options
     )

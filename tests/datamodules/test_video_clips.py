@@ -69,14 +69,16 @@ def test_stages_are_given_floats_and_exact_labels_of_scenes(make):
     assert len({clip.video for clip in dataset.clips}) == len(dataset) == 7
     loader = DataLoader(dataset, batch_size=7)
     batch = data.on_after_batch_transfer(next(iter(loader)), 0)
-    assert set(batch) == set(ClipBatch.__annotations__) - {"latents", "tokens"}
+    assert set(batch) == set(ClipBatch.__annotations__) - {"latents", "tokens", "log_scale"}
+    assert len(set(batch["key_index"].tolist())) > 1
     for index, scene_clip in enumerate(dataset.clips):
-        scene = SCENES.render(int(scene_clip.video[-10:-4]))
+        key = scene_clip.key_index
+        scene = SCENES.render(int(scene_clip.video[-10:-4]), key_index=key, origin=1)
         assert torch.equal(batch["video"][index], read_clip(scene_clip))
         # float16 labels: 11 bits of at most 32 pixels
         assert torch.allclose(batch["flow_i2v"][index], scene.flow_i2v, atol=1 / 64)
         assert torch.allclose(batch["depth"][index], scene.depth, atol=1e-3)
-        assert batch["key_index"][index] == 1
+        assert batch["key_index"][index] == key
     assert not data.label_dir.exists()
     assert len(data._datasets["test"]) == 2
 

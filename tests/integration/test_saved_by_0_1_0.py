@@ -59,7 +59,13 @@ def test_its_checkpoint_goes_on(movideo, saved, stage):
     configs = [f"--config={name}.yaml" for name in ("data", f"stage{stage}")]
     more = {
         0: ["--data.num_frames=1"],
-        1: [PRINTED_SPACE, "--model.noise_scheduler.shift=1", f"--model.key_frame={NO_PICTURE}"],
+        1: [
+            PRINTED_SPACE,
+            "--model.noise_scheduler.shift=1",
+            f"--model.key_frame={NO_PICTURE}",
+            "--model.flow_scale=movideo.motion.scale.FlowScale",
+            "--model.unet.takes_scale=false",
+        ],
         2: [PRINTED_SPACE],
     }.get(stage, [])  # the shipped configs of that version had the paper's form
     done = movideo(

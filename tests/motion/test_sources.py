@@ -1,5 +1,7 @@
 """Files, videos and what `--motion` says; and scaling."""
 
+from functools import partial
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -96,7 +98,8 @@ def test_scaling():
     assert scale_motion(motion, 0, 1.0) is motion
     for name, value in square(6).fields().items():
         assert torch.equal(getattr(scale_motion(motion, 0, 2.0), name), value)
-        doubled = GeneratedMotion().motion(clip, lambda: motion, 2.0)
+        generate = partial(lambda m, motion_strength: scale_motion(m, 0, motion_strength), motion)
+        doubled = GeneratedMotion().motion(clip, generate, 2.0)  # stage 1 knows how
         assert torch.equal(getattr(doubled, name), value)
     # In place, the flow would stay where the square is after the first distance.
     assert not torch.equal(2 * motion.flow_i2v, square(6).flow_i2v)

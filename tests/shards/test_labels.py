@@ -286,7 +286,7 @@ def test_statistics_by_hand():
     one = ClipLabels(depth, flow_i2v, flow_v2i, identity_alignment(2))
     # One component of four, in both flows, is +1 or -1: variance 1 / 4, on any grid.
     for grid in ((4, 4), (2, 2)):
-        statistics = label_statistics([one, one], MotionSpace(grid))
+        statistics = label_statistics([(one, 1.0)] * 2, MotionSpace(grid))
         assert math.isclose(statistics.depth_std, 1.0, abs_tol=1e-9)
         assert math.isclose(statistics.flow_std, 0.5, abs_tol=1e-9)
 
@@ -298,16 +298,16 @@ def test_statistics_of_frames_normalised_by_themselves():
     labels = ClipLabels(depth, flow, flow, identity_alignment(2))
     # Alone every frame's depth is half -1, half 1, and one of its two components of flow is 1:
     # mean 1/2, deviation 1/2. Over the clip they are smaller.
-    alone = label_statistics([labels], PerFrameMotionSpace((2, 2)))
+    alone = label_statistics([(labels, 1.0)], PerFrameMotionSpace((2, 2)))
     assert math.isclose(alone.depth_std, 1.0, abs_tol=1e-9)
     assert math.isclose(alone.flow_std, 0.5, abs_tol=1e-9)
-    assert label_statistics([labels], MotionSpace((2, 2))).flow_std < 0.45
+    assert label_statistics([(labels, 1.0)], MotionSpace((2, 2))).flow_std < 0.45
 
 
 def test_statistics_of_nothing_moving_and_of_nothing():
     zero = torch.zeros(2, 2, 4, 4)
     still = ClipLabels(zero[:, :1], zero, zero, identity_alignment(2))
-    statistics = label_statistics([still], MotionSpace((2, 2)))
+    statistics = label_statistics([(still, 1.0)], MotionSpace((2, 2)))
     assert (statistics.depth_std, statistics.flow_std) == (1.0, 1.0)
     with pytest.raises(UserError, match="no labels"):
         label_statistics([], MotionSpace((2, 2)))

@@ -20,7 +20,7 @@ from movideo.metrics import PSNR, KeyFrameWarpError, RandomFeatureDistance
 from movideo.models import ImageEncoder, PatchDiscriminator, SpatioTemporalUNet, VideoAutoencoder
 from movideo.motion.space import MotionSpace
 from movideo.pipeline import MoVideoPipeline
-from movideo.shards.labels import LabelStatistics
+from movideo.shards.labels import LabelStatistics, ScaleLaw
 
 FRAMES, SIZE, GRID = 3, (16, 16), (8, 8)
 AUTOENCODER = {
@@ -49,7 +49,9 @@ UNET = {
     "cross_attention_dim": 8,
     "norm_num_groups": 4,
 }
-STATISTICS = LabelStatistics(depth_std=0.5, flow_std=0.25)
+STATISTICS = LabelStatistics(
+    depth_mean=0.125, depth_std=0.5, flow_std=0.25, scale_law=ScaleLaw(-2.0, 1.0, 0.5)
+)
 
 
 def autoencoder(pretrained: str | None = None) -> VideoAutoencoder:

@@ -48,7 +48,7 @@ def scenes(count=2):
 
 def statistics(batch, grid):
     clips = zip(batch["depth"], batch["flow_i2v"], batch["flow_v2i"], strict=True)
-    labels = (ClipLabels(*clip, identity_alignment(len(clip[0]))) for clip in clips)
+    labels = ((ClipLabels(*clip, identity_alignment(len(clip[0]))), 1.0) for clip in clips)
     return label_statistics(labels, MotionSpace(grid))
 
 
