@@ -38,6 +38,7 @@ from movideo.models import (
 from movideo.motion.carry import scale_motion
 from movideo.motion.condition import ConditionTransform, motion_condition
 from movideo.motion.key_frame import KeyFrameCondition
+from movideo.motion.noise import MotionNoise
 from movideo.motion.scale import FlowScale, ScaleDraw
 from movideo.motion.space import Motion, MotionSpace
 from movideo.motion.visibility import Consistency, Visibility
@@ -55,6 +56,7 @@ COMPONENTS = (
     "video_unet",
     "video_scheduler",
     "condition_transform",
+    "motion_noise",
     "visibility",
     "decoder",
 )
@@ -77,6 +79,7 @@ class GeneratedVideos:
         flow_v2i: `(B, F, 2, H, W)`, pixels, from the key frame into each frame.
         visible: `(B, F, 1, H, W)`, 1.0 where the key frame shows what is there.
         visibility: the rule that says so.
+        level: `(B,)`, how far off the motion is, as stage 2 was told.
     """
 
     video: Tensor
@@ -85,11 +88,12 @@ class GeneratedVideos:
     flow_v2i: Tensor
     visible: Tensor
     visibility: Visibility
+    level: Tensor | None
 
     @property
     def motion(self) -> Motion:
         """Depth and both flows."""
-        return Motion(self.depth, self.flow_i2v, self.flow_v2i, self.visibility)
+        return Motion(self.depth, self.flow_i2v, self.flow_v2i, self.visibility, self.level)
 
 
 @dataclass
@@ -120,6 +124,7 @@ class MoVideoPipeline(DiffusionPipeline):
         autoencoder: latents of the key frame.
         decoder: stage 3; the autoencoder's own, frame by frame, by default.
         condition_transform: what stage 2 is shown of its condition; all of it by default.
+        motion_noise: how far off generated motion is, and whether stage 2 is told; by default not.
         visibility: the rule by which generated motion says what the key frame shows; Eq. 11 by
             default, as in models of before.
         key_frame: what stage 1 sees of the key frame beside its tokens; nothing by default.
@@ -151,6 +156,7 @@ class MoVideoPipeline(DiffusionPipeline):
         visibility: Visibility | None = None,
         key_frame: KeyFrameCondition | None = None,
         flow_scale: FlowScale | None = None,
+        motion_noise: MotionNoise | None = None,
     ) -> None:
         super().__init__()
         self.register_modules(
@@ -166,6 +172,7 @@ class MoVideoPipeline(DiffusionPipeline):
             visibility=visibility or Consistency(),
             key_frame=key_frame or KeyFrameCondition(),
             flow_scale=flow_scale or FlowScale(),
+            motion_noise=motion_noise or MotionNoise(),
         )
         self.text_to_image: TextToImage | None = None
         self.card: str | None = None
@@ -433,6 +440,7 @@ class MoVideoPipeline(DiffusionPipeline):
             **there.fields(),
             visible=motion.visible.to(video.device),
             visibility=motion.visibility,
+            level=motion.level,
         )
 
     @torch.no_grad()
@@ -543,7 +551,9 @@ class MoVideoPipeline(DiffusionPipeline):
             )
         bounds = None if drawn is None else drawn.bounds
         motion: Motion = self.motion_space.decode(sample, key, size, bounds)
-        return _scaled(replace(motion, visibility=self.visibility), key.tolist(), strength)
+        level = torch.full((len(key),), self.motion_noise.generated, device=key.device)
+        motion = replace(motion, visibility=self.visibility, level=level)
+        return _scaled(motion, key.tolist(), strength)
 
     def _draw_scale(
         self,
@@ -575,7 +585,13 @@ class MoVideoPipeline(DiffusionPipeline):
         with self._at_work(self.autoencoder) as dtype:
             key_latent = self.autoencoder.encode(image[:, None].to(dtype))[:, 0].float()
         condition = self.condition_transform(
-            motion_condition(motion, key_latent, size=size, motion_space=self.motion_space)
+            motion_condition(
+                motion,
+                key_latent,
+                size=size,
+                motion_space=self.motion_space,
+                with_level=self.motion_noise.channels > 0,
+            )
         )
         everywhere = torch.ones(len(image), dtype=torch.bool, device=key_latent.device)
         place = (*shape, *key_latent.shape[1:])
@@ -768,7 +784,7 @@ def _scaled(motion: Motion, keys: list[int], strength: float) -> Motion:
     depth, flow_i2v, flow_v2i = (
         torch.cat([one[name] for one in videos]) for name in motion.fields()
     )
-    return Motion(depth, flow_i2v, flow_v2i)
+    return Motion(depth, flow_i2v, flow_v2i, level=motion.level)
 
 
 def _given_motion(

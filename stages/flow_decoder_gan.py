@@ -18,7 +18,8 @@ from movideo.models import FlowAugmentedDecoder, FrameDecoder, VideoAutoencoder,
 from movideo.models.decoder import load_decoder
 from movideo.motion.condition import coarse_flow
 from movideo.motion.labels import label_motion
-from movideo.motion.space import MotionSpace
+from movideo.motion.noise import MotionNoise
+from movideo.motion.space import Motion, MotionSpace
 from movideo.ops import resize_flow
 from movideo.visualization.clips import decoder_visualization
 from stages.adversarial import AdversarialStage
@@ -45,6 +46,7 @@ class FlowDecoderGAN(AdversarialStage):
         motion_grid: `(h, w)` of stage 1: its motion is as coarse as that. `export` refuses another.
         coarse_motion: probability that a clip is decoded along motion passed through the motion
             grid, as generated motion is.
+        motion_noise: the errors of that motion, in training; none by default, as in the paper.
         spatial_lr_factor: the learning rate of the 2-D decoder's layers, as a share of that of the
             new ones.
         baselines: checkpoints of this stage, or models, whose decoders `movideo test` measures
@@ -74,6 +76,7 @@ class FlowDecoderGAN(AdversarialStage):
         metrics: list[VideoMetric] | None = None,
         motion_grid: tuple[int, int] = (32, 32),
         coarse_motion: float = 0.5,
+        motion_noise: MotionNoise | None = None,
         spatial_lr_factor: float = 1.0,
         baselines: dict[str, str] | None = None,
         visualized_clips: int = 2,
@@ -98,6 +101,7 @@ class FlowDecoderGAN(AdversarialStage):
         self.decoder = decoder(autoencoder)
         self.motion_grid = motion_grid
         self.coarse_motion = coarse_motion
+        self.motion_noise = motion_noise or MotionNoise()
         self.spatial_lr_factor = spatial_lr_factor
         self.baseline_checkpoints = baselines or {}
         # What other decoders make of the same latents; the first row is the one all start from.
@@ -138,7 +142,9 @@ class FlowDecoderGAN(AdversarialStage):
         """Passes the flow of some clips through the motion grid."""
         randomness = training_randomness(self.trainer, self.seed, len(batch["video"]), batch_idx)
         coarse = drop_mask(randomness.uniform("coarse", self.device), self.coarse_motion)
-        flow = coarse_flow(batch["flow_i2v"], self.motion_grid, _size(batch), coarse)
+        motion = Motion(batch["depth"], batch["flow_i2v"], batch["flow_v2i"])
+        motion = self.motion_noise(motion, batch["key_index"], coarse, randomness)
+        flow = coarse_flow(motion.flow_i2v, self.motion_grid, _size(batch), coarse)
         return {**batch, "flow_i2v": flow}
 
     def decode(self, batch: ClipBatch) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from movideo.clips.batch import ClipBatch
 from movideo.diffusion import SampleRandomness, drop_mask
+from movideo.errors import UserError
 from movideo.hub.checkpoint import describe
 from movideo.hub.needs import WeightSpec
 from movideo.metrics import PSNR, VideoMetric
@@ -16,6 +17,7 @@ from movideo.models import FrameDecoder, VideoAutoencoder
 from movideo.models.decoder import load_decoder
 from movideo.motion.condition import ConditionTransform, MotionCondition, motion_condition
 from movideo.motion.labels import label_motion
+from movideo.motion.noise import MotionNoise
 from movideo.motion.space import Motion, MotionSpace
 from movideo.motion.visibility import TolerantConsistency, Visibility
 from movideo.ops import resize_flow
@@ -34,6 +36,8 @@ class LatentVideoDiffusion(DiffusionStage):
         motion_grid: `(h, w)` of stage 1: its motion is as coarse as that. `export` refuses another.
         motion_space: stage 1's, which says how depth is normalised. `export` refuses another.
         condition_transform: what the network is shown of its condition; all of it by default.
+        motion_noise: the errors of motion that passed through the motion grid, in training, and
+            what the network is told of them; none by default, as in the paper.
         visibility: the rule by which motion that passed through the motion grid, as generated
             motion has, says what the key frame shows; exact labels are judged by Eq. 11.
         warped_latent_drop: probability that a clip is trained without the warped latent, so that
@@ -64,6 +68,7 @@ class LatentVideoDiffusion(DiffusionStage):
         motion_grid: tuple[int, int] = (32, 32),
         motion_space: Callable[[tuple[int, int]], MotionSpace] = MotionSpace,
         condition_transform: ConditionTransform | None = None,
+        motion_noise: MotionNoise | None = None,
         visibility: Visibility | None = None,
         warped_latent_drop: float = 0.5,
         coarse_motion: float = 0.5,
@@ -81,6 +86,7 @@ class LatentVideoDiffusion(DiffusionStage):
         )
         self.motion_space = motion_space(motion_grid)
         self.condition_transform = condition_transform or ConditionTransform()
+        self.motion_noise = motion_noise or MotionNoise()
         self.visibility = visibility or TolerantConsistency()
         self.warped_latent_drop = warped_latent_drop
         self.coarse_motion = coarse_motion
@@ -98,6 +104,7 @@ class LatentVideoDiffusion(DiffusionStage):
             "autoencoder": self.autoencoder,
             "motion_space": self.motion_space,
             "condition_transform": self.condition_transform,
+            "motion_noise": self.motion_noise,
             "visibility": self.visibility,
         }
 
@@ -109,6 +116,24 @@ class LatentVideoDiffusion(DiffusionStage):
             ConditionTransform(), frozen=False
         )
         check_kind(self.condition_transform, learnt, f"{where}: model.condition_transform")
+        learnt = described.get("motion_noise") or describe(MotionNoise(), frozen=False)
+        check_kind(self.motion_noise, learnt, f"{where}: model.motion_noise")
+
+    def setup(self, stage: str) -> None:
+        """As of every diffusion.
+
+        Raises:
+            UserError: likewise; or the network does not take what it is shown.
+        """
+        super().setup(stage)
+        latent, told = self.autoencoder.latent_channels, self.motion_noise.channels
+        shown = latent + 1 + latent + 1 + told
+        if self.unet.config.get("in_channels", shown) != shown:
+            raise UserError(
+                f"model.unet.in_channels: {self.unet.config['in_channels']}, but it is shown "
+                f"{latent} channels of the noisy latent, {shown - latent} of the condition; give "
+                f"{shown}, or another model.motion_noise"
+            )
 
     def parameter_groups(self) -> ParameterGroups:
         """Layers of the 2-D network at a share of the learning rate, new ones at the full rate."""
@@ -125,36 +150,49 @@ class LatentVideoDiffusion(DiffusionStage):
         """The latent video, `(B, F, c, h, w)`."""
         return latents(batch, self.autoencoder)
 
-    def motion_condition(self, batch: ClipBatch, coarse: Tensor | None) -> MotionCondition:
-        """The condition under the label's motion, through the motion grid where `coarse (B,)`."""
+    def motion_condition(
+        self,
+        batch: ClipBatch,
+        coarse: Tensor | None,
+        randomness: SampleRandomness | None = None,
+    ) -> MotionCondition:
+        """The condition under the label's motion, as generated motion is where `coarse (B,)`.
+
+        There it passes through the motion grid, and with randomness has errors.
+        """
+        motion = Motion(batch["depth"], batch["flow_i2v"], batch["flow_v2i"])
+        if coarse is not None and randomness is not None:
+            motion = self.motion_noise(motion, batch["key_index"], coarse, randomness)
         latent = key_latent(batch, self.autoencoder)
         height, width = latent.shape[-2:]
         factor = self.autoencoder.downscale_factor
         condition = motion_condition(
-            Motion(batch["depth"], batch["flow_i2v"], batch["flow_v2i"]),
+            motion,
             latent,
             size=(factor * height, factor * width),
             motion_space=self.motion_space,
             coarse=coarse,
             coarse_visibility=self.visibility,
+            with_level=self.motion_noise.channels > 0,
         )
         return self.condition_transform(condition)
 
     def condition(self, batch: ClipBatch, randomness: SampleRandomness | None) -> Tensor:
-        """Depth, warped latent and mask, `(B, F, 1 + c + 1, h, w)`."""
+        """Depth, warped latent and mask, `(B, F, 1 + c + 1, h, w)`, and their level if told."""
         if randomness is None:
             return self.motion_condition(batch, coarse=None).channels()
         coarse = drop_mask(randomness.uniform("coarse", self.device), self.coarse_motion)
         dropped = drop_mask(
             randomness.uniform("warped latent", self.device), self.warped_latent_drop
         )
-        return self.motion_condition(batch, coarse).without_warped_latent(dropped).channels()
+        shown = self.motion_condition(batch, coarse, randomness)
+        return shown.without_warped_latent(dropped).channels()
 
     def weaker(self, condition: Tensor | None) -> Tensor | None:
         """Without the warped latent; the mask stays, as in training."""
         assert condition is not None
         weaker = condition.clone()
-        weaker[:, :, 1:-1] = 0
+        weaker[:, :, 1 : 1 + self.autoencoder.latent_channels] = 0
         return weaker
 
     def generate(self, batch: ClipBatch) -> Tensor:

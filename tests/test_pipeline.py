@@ -334,6 +334,7 @@ def test_push_to_hub_sends_the_folder(pipeline, monkeypatch):
         "visibility/config.json",
         "key_frame/config.json",
         "flow_scale/config.json",
+        "motion_noise/config.json",
     }
 
     def refuse(*_, **__):

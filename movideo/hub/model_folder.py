@@ -47,6 +47,7 @@ PARTS = {
         "image_encoder": "image_encoder",
         "autoencoder": "autoencoder",
         "condition_transform": "condition_transform",
+        "motion_noise": "motion_noise",
         "visibility": "visibility",
     },
     "decoder": {
@@ -56,7 +57,7 @@ PARTS = {
     },
 }
 # What models and checkpoints of earlier versions lack, and do without.
-OPTIONAL = ("condition_transform", "flow_scale", "key_frame", "visibility")
+OPTIONAL = ("condition_transform", "flow_scale", "key_frame", "motion_noise", "visibility")
 TRAINED = ("unet", "decoder", "flow_scale")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = ["*.json", "*.safetensors", "*.md"]  # all that is taken from a hub: nothing to execute

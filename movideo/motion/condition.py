@@ -24,15 +24,21 @@ class MotionCondition:
         warped_latent: `(B, F, c, h, w)`, the key frame's latent along the flow, wrong where
             occluded; only `channels` masks it.
         visible: `(B, F, 1, h, w)` in [0, 1], the share of a cell that the key frame shows.
+        level: `(B, F, 1, h, w)`, how far off the motion is, for networks that are told.
     """
 
     depth: Tensor
     warped_latent: Tensor
     visible: Tensor
+    level: Tensor | None = None
 
     def channels(self) -> Tensor:
-        """All of it, concatenated, the latent masked (Eq. 12): `(B, F, 1 + c + 1, h, w)`."""
-        return torch.cat([self.depth, self.warped_latent * self.visible, self.visible], dim=2)
+        """All of it, concatenated, the latent masked (Eq. 12).
+
+        `(B, F, 1 + c + 1, h, w)`, and one more where the network is told the motion's level.
+        """
+        shown = [self.depth, self.warped_latent * self.visible, self.visible]
+        return torch.cat(shown if self.level is None else [*shown, self.level], dim=2)
 
     def without_warped_latent(self, dropped: Tensor) -> MotionCondition:
         """The same with the warped latent zeroed for the clips where `dropped (B,)` is true.
@@ -50,6 +56,7 @@ def motion_condition(
     motion_space: MotionSpace,
     coarse: Tensor | None = None,
     coarse_visibility: Visibility | None = None,
+    with_level: bool = False,
 ) -> MotionCondition:
     """Makes the condition from motion, whatever made the motion.
 
@@ -64,6 +71,7 @@ def motion_condition(
         motion_space: of stage 1: its grid, and how it normalises depth.
         coarse: `(B,)`, true for the clips whose flow is passed through the motion grid.
         coarse_visibility: the rule for these clips; the motion's own by default.
+        with_level: tell the network how far off the motion is.
     """
     latent_size = (key_latent.shape[-2], key_latent.shape[-1])
     depth = motion_space.normalize_depth(motion.depth)
@@ -77,10 +85,15 @@ def motion_condition(
     if coarse is not None and coarse_visibility is not None:
         chosen = coarse[:, None, None, None, None]
         visible = torch.where(chosen, coarse_visibility(*full), visible)
+    visible = pool_mask(visible, latent_size)
+    level = torch.zeros_like(visible) if with_level else None
+    if level is not None and motion.level is not None:
+        level = level + motion.level.to(level)[:, None, None, None, None]
     return MotionCondition(
         depth=resize(depth, latent_size),
         warped_latent=warp(key_latent[:, None], resize_flow(flow_i2v, latent_size)),
-        visible=pool_mask(visible, latent_size),
+        visible=visible,
+        level=level,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from typing_extensions import override
@@ -22,6 +23,7 @@ from movideo.storage.atomic import whole_file
 FIELDS = ("depth", "flow_i2v", "flow_v2i")
 SUFFIX = ".safetensors"
 VISIBILITY = "visibility"  # in the file's metadata; files of before have none, and Eq. 11
+LEVEL = "level"  # likewise; where there is none, motion is exact
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,11 @@ def save_motion(path: str | Path, motion: Motion) -> None:
     """
     named = {**motion.fields(), "visible": motion.visible}
     tensors = {name: field[0].cpu().contiguous() for name, field in named.items()}
-    rule = {VISIBILITY: json.dumps(describe(motion.visibility, frozen=False))}
+    about = {VISIBILITY: json.dumps(describe(motion.visibility, frozen=False))}
+    if motion.level is not None:
+        about[LEVEL] = json.dumps(float(motion.level))
     with whole_file(path) as temporary:
-        save_file(tensors, temporary, rule)
+        save_file(tensors, temporary, about)
 
 
 def load_motion(path: str | Path, num_frames: int, size: tuple[int, int]) -> Motion:
@@ -78,7 +82,7 @@ def load_motion(path: str | Path, num_frames: int, size: tuple[int, int]) -> Mot
     try:
         with safe_open(path, "pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            rule = (file.metadata() or {}).get(VISIBILITY)
+            about = file.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: no motion file; give one written with --save_motion") from error
     for name in FIELDS:
@@ -92,5 +96,11 @@ def load_motion(path: str | Path, num_frames: int, size: tuple[int, int]) -> Mot
         if not tensors[name].isfinite().all():
             raise UserError(f"{path}: {name} holds values that are no numbers; save it again")
     depth, flow_i2v, flow_v2i = (tensors[name][None] for name in FIELDS)
-    visibility = Consistency() if rule is None else build(json.loads(rule))
-    return Motion(depth, flow_i2v, flow_v2i, visibility)
+    rule, level = about.get(VISIBILITY), about.get(LEVEL)
+    return Motion(
+        depth,
+        flow_i2v,
+        flow_v2i,
+        visibility=Consistency() if rule is None else build(json.loads(rule)),
+        level=None if level is None else torch.tensor([float(json.loads(level))]),
+    )

@@ -27,12 +27,14 @@ class Motion:
         flow_i2v: `(B, F, 2, H, W)`, pixels, from each frame into the key frame.
         flow_v2i: `(B, F, 2, H, W)`, pixels, from the key frame into each frame.
         visibility: the rule by which the flows say what the key frame shows; Eq. 11 by default.
+        level: `(B,)`, how far off it is (see `movideo.motion.noise`); exact by default.
     """
 
     depth: Tensor
     flow_i2v: Tensor
     flow_v2i: Tensor
     visibility: Visibility = field(default_factory=Consistency)
+    level: Tensor | None = None
 
     @property
     def visible(self) -> Tensor:
@@ -46,7 +48,7 @@ class Motion:
     def map(self, function: Callable[[Tensor], Tensor]) -> Motion:
         """The same with a function of depth and of both flows in their place."""
         depth, flow_i2v, flow_v2i = map(function, self.fields().values())
-        return Motion(depth, flow_i2v, flow_v2i, self.visibility)
+        return Motion(depth, flow_i2v, flow_v2i, self.visibility, self.level)
 
 
 class MotionSpace(ConfigPart):
