@@ -42,6 +42,7 @@ from movideo.motion.noise import MotionNoise
 from movideo.motion.scale import FlowScale, ScaleDraw
 from movideo.motion.space import Motion, MotionSpace
 from movideo.motion.visibility import Consistency, Visibility
+from movideo.motion.windows import chain_motion, empty_motion, frames_of, plan_windows
 from movideo.text_to_image import TextToImage
 from movideo.video.images import as_frames, as_images
 
@@ -176,6 +177,7 @@ class MoVideoPipeline(DiffusionPipeline):
         )
         self.text_to_image: TextToImage | None = None
         self.card: str | None = None
+        self._has_warned = False
         self._offload_to: torch.device | None = None
         for network in self._networks():
             network.eval().requires_grad_(False)
@@ -290,6 +292,7 @@ class MoVideoPipeline(DiffusionPipeline):
         motion_strength: float = 1.0,
         decode_chunk_size: int | None = None,
         hold_key_frame: bool = False,
+        window: int | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
         callback_on_step_end: Callback | None = None,
@@ -322,6 +325,9 @@ class MoVideoPipeline(DiffusionPipeline):
                 that decoding takes does not grow with the video, and the result is on the CPU.
             hold_key_frame: hold the key frame's latent, which is known, to what it is while the
                 others are sampled.
+            window: frames that are generated at once, all by default. Longer videos go on from
+                the first and the last frame of what is there, and memory does not grow with them;
+                for models that were trained with key frames anywhere, at this number of frames.
             output_type: `pil`, `np`, `pt` or `latent`; see `MoVideoOutput`.
             return_dict: a `MoVideoOutput`, or a tuple of its fields.
             callback_on_step_end: called after each step of either diffusion with the pipeline, the
@@ -363,6 +369,7 @@ class MoVideoPipeline(DiffusionPipeline):
             guidance=(ClassifierFreeGuidance(scales[0]), ClassifierFreeGuidance(scales[1])),
             decode_chunk_size=decode_chunk_size,
             hold_key_frame=hold_key_frame,
+            window=window,
             latents=latents,
             on_step=None if callback_on_step_end is None else self._on_step(callback_on_step_end),
             decode=output_type != "latent",
@@ -388,6 +395,7 @@ class MoVideoPipeline(DiffusionPipeline):
         latents: Tensor | None = None,
         on_step: OnStep | None = None,
         decode: bool = True,
+        window: int | None = None,
     ) -> GeneratedVideos:
         """What a call does, of tensors and in tensors: what the stages and tables use.
 
@@ -407,10 +415,22 @@ class MoVideoPipeline(DiffusionPipeline):
             on_step: is shown the state after each step of either diffusion, and gives the one to
                 go on with.
             decode: False leaves the latents as they are.
+            window: as for a call.
 
         Raises:
             UserError: a size, rate, index or shape does not fit.
         """
+        if window is not None and motion is None and num_frames > window:
+            return self._generate_windows(
+                image, fps, num_frames, key_index, window, latents, decode,
+                num_inference_steps=num_inference_steps,
+                generator=generator,
+                motion_strength=motion_strength,
+                guidance=guidance,
+                decode_chunk_size=decode_chunk_size,
+                hold_key_frame=hold_key_frame,
+                on_step=on_step,
+            )  # fmt: skip
         if decode_chunk_size is not None and decode_chunk_size < 1:
             raise UserError(f"decode_chunk_size {decode_chunk_size}: give 1 or more, None for all")
         _check_strength(motion_strength)
@@ -439,6 +459,58 @@ class MoVideoPipeline(DiffusionPipeline):
             video,
             **there.fields(),
             visible=motion.visible.to(video.device),
+            visibility=motion.visibility,
+            level=motion.level,
+        )
+
+    def _generate_windows(
+        self,
+        image: Tensor,
+        fps: float | Tensor,
+        num_frames: int,
+        key_index: int | Tensor | None,
+        length: int,
+        latents: Tensor | None,
+        decode: bool,
+        **options: Any,
+    ) -> GeneratedVideos:
+        """A video in windows, each around a frame of one that was made before."""
+        key = num_frames // 2 if key_index is None else key_index
+        keys = set(torch.as_tensor(key).flatten().tolist())
+        if length < 2 or len(keys) != 1 or latents is not None or not decode:
+            raise UserError(
+                f"window {length}: {num_frames} frames are made in windows of 2 or more, around "
+                "one key_index for all, without latents in or out; give None for all at once"
+            )
+        image = image if image.ndim == 4 else image[None]
+        self._check(image, _per_image("fps", fps, image), num_frames, torch.tensor(list(keys)))
+        video, motion = torch.empty(0), None
+        for window in plan_windows(num_frames, keys.pop(), length):
+            source = window.key_frame
+            made = self.generate(
+                image if motion is None else video[:, source],
+                fps,
+                length,
+                window.key_index,
+                **options,
+            )
+            new = made.motion
+            if motion is None:
+                video = made.video.new_empty(len(image), num_frames, *made.video.shape[2:])
+                motion = empty_motion(new, num_frames)
+            else:
+                new = chain_motion(frames_of(motion, slice(source, source + 1)), new)
+            kept = slice(window.kept.start, window.kept.stop)
+            there = slice(window.first + kept.start, window.first + kept.stop)
+            video[:, there] = made.video[:, kept]
+            for name, field in motion.fields().items():
+                field[:, there] = new.fields()[name][:, kept]
+        assert motion is not None
+        motion = replace(motion, visibility=self.visibility)
+        return GeneratedVideos(
+            video,
+            **motion.fields(),
+            visible=motion.visible,
             visibility=motion.visibility,
             level=motion.level,
         )
@@ -504,7 +576,9 @@ class MoVideoPipeline(DiffusionPipeline):
         key = _per_image("key_index", num_frames // 2 if key_index is None else key_index, image)
         rate = _per_image("fps", fps, image).float()
         self._check(image, rate, num_frames, key)
-        if not self.key_frame.anywhere and bool((key != num_frames // 2).any()):
+        off_centre = bool((key != num_frames // 2).any())
+        if off_centre and not self.key_frame.anywhere and not self._has_warned:
+            self._has_warned = True  # once, and not for every window
             logger.warning(
                 "key_index %s: this model was trained with key frames in the centre alone, and "
                 "guesses elsewhere; train one with data.training.key_frames",

@@ -86,6 +86,7 @@ def generate(
     visualization: str | None = None,
     decode_chunk: int | None = None,
     hold_key_frame: bool = False,
+    window: int = 17,
     device: str = "auto",
     dtype: DType = "float32",
     offload: bool = False,
@@ -117,6 +118,8 @@ def generate(
         visualization: a .png file: frames, depth, flows, mask and result side by side.
         decode_chunk: decode so many frames at a time, so that memory does not grow with the video.
         hold_key_frame: hold the key frame to the image while the other frames are sampled.
+        window: frames generated at once, as many as the model was trained on; longer videos go on
+            from the first and the last frame of what is there.
         device: cpu, cuda, or auto.
         dtype: of the networks; the smaller ones halve their memory, and are slow on a CPU.
         offload: keep the networks in main memory, each on the device only while it computes.
@@ -129,6 +132,7 @@ def generate(
         from movideo.diffusion import ClassifierFreeGuidance
         from movideo.motion import ClipShape, parse_motion
         from movideo.motion import save_motion as write_motion
+        from movideo.motion.base import GeneratedMotion
         from movideo.pipeline import MoVideoPipeline
         from movideo.video.write import write_image
         from movideo.visualization.clips import result_visualization, write_motion_videos
@@ -137,7 +141,7 @@ def generate(
     _check_suffix("out", out, ".mp4", ".gif")
     _check_suffix("visualization", visualization, ".png")
     _check_suffix("save_motion", save_motion, ".safetensors")
-    for option, number in (("steps", steps), ("num_frames", num_frames)):
+    for option, number in (("steps", steps), ("num_frames", num_frames), ("window", window)):
         if number is not None and min(number if isinstance(number, tuple) else (number,)) < 1:
             raise UserError(f"--{option} {number}: give 1 or more")
     if decode_chunk is not None and decode_chunk < 1:
@@ -171,9 +175,12 @@ def generate(
     pair = guidance_scale if isinstance(guidance_scale, tuple) else (guidance_scale,) * 2
     guidances = ClassifierFreeGuidance(pair[0]), ClassifierFreeGuidance(pair[1])
     stage_1 = partial(pipeline.generate_motion, key_frame, guidance=guidances[0], **options)
+    is_generated = isinstance(source, GeneratedMotion)  # in windows that depend on one another
     result = pipeline.generate(
         key_frame,
-        motion=source.motion(clip, stage_1, motion_strength),
+        motion=None if is_generated else source.motion(clip, stage_1, motion_strength),
+        motion_strength=motion_strength if is_generated else 1.0,
+        window=window,
         decode_chunk_size=decode_chunk,
         guidance=guidances,
         hold_key_frame=hold_key_frame,

@@ -51,9 +51,9 @@ def test_errors_are_as_large_as_their_level_says():
     assert float(motion.level.max()) <= 0.4
     # Root mean square of 6, 3, 0, 3, 6 pixels.
     mean_motion = (90 / 5) ** 0.5
-    # Across the motion there is no error of scale: what is there is the smooth error alone. The four
-    # weights of bicubic interpolation have a mean sum of squares of 0.857 along an axis, 0.734 along
-    # two; a little more at the border, where places repeat.
+    # Across the motion there is no error of scale: what is there is the smooth error alone. The
+    # four weights of bicubic interpolation have a mean sum of squares of 0.857 along an axis, 0.734
+    # along two; a little more at the border, where places repeat.
     across = motion.flow_v2i[:, 0, 1] / (motion.level * mean_motion * 2)[:, None, None]
     assert float(across.square().mean()) == pytest.approx(0.75, abs=0.04)
     half = motion.flow_v2i[:, 1, 1] / (motion.level * mean_motion)[:, None, None]

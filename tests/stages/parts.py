@@ -64,11 +64,15 @@ def image_encoder(pretrained: str | None = None) -> ImageEncoder:
     return ImageEncoder(pretrained, IMAGE_ENCODER)
 
 
-def unet(channels: int, extra: int = 0, seed: int = 2) -> SpatioTemporalUNet:
+def unet(
+    channels: int, extra: int = 0, seed: int = 2, takes_scale: bool = False
+) -> SpatioTemporalUNet:
     """A UNet of `channels`, and `extra` ones for the condition, with nothing left at zero."""
     torch.manual_seed(seed)
     config = UNET | {"in_channels": channels, "out_channels": channels}
-    model = SpatioTemporalUNet(config, channels + extra, channels, IMAGE_ENCODER["width"])
+    model = SpatioTemporalUNet(
+        config, channels + extra, channels, IMAGE_ENCODER["width"], takes_scale=takes_scale
+    )
     for parameter in model.new_parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     return model
