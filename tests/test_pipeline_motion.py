@@ -145,7 +145,7 @@ def test_windows_as_long_as_the_video_change_nothing(predicting):
     ],
 )
 def test_what_windows_cannot_do(predicting, options):
-    with pytest.raises(UserError, match="window .: 3 frames are made in windows of 2 or more"):
+    with pytest.raises(UserError, match=r"window .: 3 frames are made in windows of 2 or more"):
         run(predicting, **options)
 
 

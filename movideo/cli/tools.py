@@ -78,6 +78,7 @@ def generate(
     key_index: int | None = None,
     size: tuple[int, int] = (64, 64),
     steps: int | tuple[int, int] | None = None,
+    scheduler: str | tuple[str, str] | None = None,
     seed: int = 0,
     guidance_scale: float | tuple[float, float] = 1.0,
     motion: str | None = None,
@@ -106,6 +107,9 @@ def generate(
         size: height and width in pixels; models are made for one size.
         steps: denoising steps of either stage, or [A, B] for motion and video; by default as many
             as the model's solvers need.
+        scheduler: solver of the diffusions by its class in diffusers, such as DDIMScheduler, on the
+            noise that the model was trained with; one, or [A, B] for motion and video; by default
+            the model's own.
         seed: the same seed gives the same video.
         guidance_scale: 1 is no guidance; above, the video follows the image more closely. One
             number, or [A, B] for motion and video.
@@ -129,7 +133,7 @@ def generate(
         import torch
 
         from movideo.cli.generation import named_device, read_key_frame, write_video
-        from movideo.diffusion import ClassifierFreeGuidance
+        from movideo.diffusion import ClassifierFreeGuidance, solver_named
         from movideo.motion import ClipShape, parse_motion
         from movideo.motion import save_motion as write_motion
         from movideo.motion.base import GeneratedMotion
@@ -161,6 +165,11 @@ def generate(
     generator = torch.Generator().manual_seed(seed)
     key_frame = read_key_frame(image, prompt, text_to_image, size, generator, place, dtype)
     pipeline = MoVideoPipeline.from_pretrained(model).to(dtype=getattr(torch, dtype))
+    if scheduler is not None:
+        names = scheduler if isinstance(scheduler, tuple) else (scheduler,) * 2
+        learnt = pipeline.motion_scheduler, pipeline.video_scheduler
+        solvers = [solver_named(*pair) for pair in zip(names, learnt, strict=True)]
+        pipeline.register_modules(motion_scheduler=solvers[0], video_scheduler=solvers[1])
     if offload:
         pipeline.enable_model_cpu_offload(device=place)
     else:

@@ -24,6 +24,7 @@ from movideo.diffusion.schedule import (
     snr,
 )
 from movideo.diffusion.shifted_solver import ShiftedDPMSolver
+from movideo.diffusion.solver_choice import solver_named
 from movideo.diffusion.timestep_sampling import (
     LogitNormalTimesteps,
     TimestepSampling,
@@ -60,4 +61,5 @@ __all__ = [
     "sample",
     "sample_generator",
     "snr",
+    "solver_named",
 ]

@@ -55,7 +55,7 @@ def alpha_bar(scheduler: SchedulerMixin, timesteps: Tensor) -> Tensor:
     Returns:
         float32 in [0, 1], the shape and device of `timesteps`.
     """
-    return _alphas_cumprod(scheduler).to(timesteps.device, torch.float32)[timesteps.long()]
+    return alpha_bars(scheduler).to(timesteps.device, torch.float32)[timesteps.long()]
 
 
 def add_noise(clean: Tensor, noise: Tensor, alpha_bar: Tensor) -> Tensor:
@@ -86,7 +86,7 @@ def has_zero_terminal_snr(scheduler: SchedulerMixin) -> bool:
     Exactly, or to float32's precision: some schedulers keep 2**-24 to stay clear of a division by
     zero, and `squaredcos_cap_v2` ends below that.
     """
-    return bool(_alphas_cumprod(scheduler)[-1] < torch.finfo(torch.float32).eps)
+    return bool(alpha_bars(scheduler)[-1] < torch.finfo(torch.float32).eps)
 
 
 def differing_noise(one: SchedulerMixin, other: SchedulerMixin) -> list[str]:
@@ -95,7 +95,7 @@ def differing_noise(one: SchedulerMixin, other: SchedulerMixin) -> list[str]:
     Solvers and their spacing of timesteps may differ: they do not matter in training.
     """
     names = [name for name in _LEARNT if one.config.get(name) != other.config.get(name)]
-    levels, others = _alphas_cumprod(one), _alphas_cumprod(other)
+    levels, others = alpha_bars(one), alpha_bars(other)
     # A solver may keep the last level clear of zero.
     same = levels.shape == others.shape and torch.allclose(levels, others, atol=1e-6)
     return [name for name in names if name == "prediction_type" or not same]
@@ -123,7 +123,7 @@ def check_scheduler(scheduler: SchedulerMixin) -> None:
             something other than the noise, and a spacing whose first step is there.
     """
     name, config = type(scheduler).__name__, scheduler.config
-    _alphas_cumprod(scheduler)
+    alpha_bars(scheduler)
     for flag, harm in _REFUSED.items():
         if config.get(flag, False):
             raise UserError(f"{name}: {flag}=True: {harm}; set {flag}: false")
@@ -171,7 +171,12 @@ def _check_zero_terminal_snr(scheduler: SchedulerMixin) -> None:
         )
 
 
-def _alphas_cumprod(scheduler: SchedulerMixin) -> Tensor:
+def alpha_bars(scheduler: SchedulerMixin) -> Tensor:
+    """The noise levels of all timesteps, `(T,)`.
+
+    Raises:
+        UserError: it has none.
+    """
     try:
         return cast(Tensor, scheduler.alphas_cumprod)
     except AttributeError:
