@@ -602,7 +602,8 @@ class MoVideoPipeline(DiffusionPipeline):
         strength: float,
         options: dict[str, Any],
     ) -> Motion:
-        grid, size = self.motion_space.grid, (image.shape[-2], image.shape[-1])
+        size = (image.shape[-2], image.shape[-1])
+        grid = self.motion_space.grid_of(size)
         place = (len(image), num_frames, self.motion_space.channels, *grid)
         key, tokens = bound["key_index"], bound["tokens"]
         condition = self.key_frame(image, tokens, key, num_frames, grid)

@@ -191,7 +191,8 @@ class DepthFlowDiffusion(DiffusionStage):
         """The key frame, as `key_frame` shows it."""
         key, frames = batch["key_index"], batch["depth"].shape[1]
         image = key_frames(batch["video"], key) if self.key_frame.needs_picture else None
-        return self.key_frame(image, batch["tokens"], key, frames, self.motion_space.grid)
+        grid = self.motion_space.grid_of(batch["depth"].shape[-2:])
+        return self.key_frame(image, batch["tokens"], key, frames, grid)
 
     def generate(self, batch: ClipBatch) -> Motion:
         """Motion at the clips' resolution, from their key frames and fps alone."""
@@ -201,7 +202,8 @@ class DepthFlowDiffusion(DiffusionStage):
         if drawn is not None:
             batch["log_scale"] = drawn.log_scale
         condition = self.condition(batch, None)
-        sample = self.sample(batch, condition, self.motion_space.channels, self.motion_space.grid)
+        grid = self.motion_space.grid_of(batch["depth"].shape[-2:])
+        sample = self.sample(batch, condition, self.motion_space.channels, grid)
         height, width = batch["video"].shape[-2:]
         motion = self.motion_space.decode(
             sample, batch["key_index"], (height, width), None if drawn is None else drawn.bounds
@@ -236,7 +238,7 @@ class DepthFlowDiffusion(DiffusionStage):
 
     def _scale_errors(self, batch: ClipBatch) -> Tensor:
         """Relative error `(B,)` of the recovered scale on the label's motion; NaN without any."""
-        grid = self.motion_space.grid
+        grid = self.motion_space.grid_of(batch["flow_i2v"].shape[-2:])
         flow_i2v, flow_v2i = (resize_flow(batch[k], grid) for k in ("flow_i2v", "flow_v2i"))
         *_, true = self.motion_space.normalize_flow(flow_i2v, flow_v2i)
         decoded = self.motion_space.decode(self.target(batch), batch["key_index"], grid)

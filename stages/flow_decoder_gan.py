@@ -144,7 +144,9 @@ class FlowDecoderGAN(AdversarialStage):
         coarse = drop_mask(randomness.uniform("coarse", self.device), self.coarse_motion)
         motion = Motion(batch["depth"], batch["flow_i2v"], batch["flow_v2i"])
         motion = self.motion_noise(motion, batch["key_index"], coarse, randomness)
-        flow = coarse_flow(motion.flow_i2v, self.motion_grid, _size(batch), coarse)
+        size = _size(batch)
+        grid = MotionSpace(self.motion_grid).grid_of(size)
+        flow = coarse_flow(motion.flow_i2v, grid, size, coarse)
         return {**batch, "flow_i2v": flow}
 
     def decode(self, batch: ClipBatch) -> Tensor:

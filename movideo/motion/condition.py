@@ -77,8 +77,9 @@ def motion_condition(
     depth = motion_space.normalize_depth(motion.depth)
     flow_i2v, flow_v2i = motion.flow_i2v, motion.flow_v2i
     if coarse is not None:
-        flow_i2v = coarse_flow(flow_i2v, motion_space.grid, size, coarse)
-        flow_v2i = coarse_flow(flow_v2i, motion_space.grid, size, coarse)
+        grid = motion_space.grid_of(size)
+        flow_i2v = coarse_flow(flow_i2v, grid, size, coarse)
+        flow_v2i = coarse_flow(flow_v2i, grid, size, coarse)
     flow_i2v, flow_v2i = resize_flow(flow_i2v, size), resize_flow(flow_v2i, size)
     full = (flow_i2v, flow_v2i, resize(depth, size))
     visible = motion.visibility(*full)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
@@ -58,7 +58,8 @@ class MotionSpace(ConfigPart):
     training labels keeps a noise schedule made for unit variance from drowning it.
 
     Args:
-        grid: `(h, w)` of the motion grid.
+        grid: `(h, w)` of the motion grid of square videos. Of others the shorter side has as many
+            cells, and the longer one more; a grid that is not square is that of all.
         depth_std: standard deviation of normalised depth over the training labels.
         flow_std: standard deviation of normalised flow over the training labels.
         depth_mean: of normalised depth over the training labels.
@@ -82,6 +83,13 @@ class MotionSpace(ConfigPart):
         self.flow_std = flow_std
         self.depth_mean = depth_mean
 
+    def grid_of(self, size: Sequence[int]) -> tuple[int, int]:
+        """The motion grid of videos of a size `(H, W)`, or of their labels: cells stay square."""
+        if self.grid[0] != self.grid[1]:
+            return self.grid
+        height, width = (round(self.grid[0] * side / min(size)) for side in size[-2:])
+        return height, width
+
     def scaled(self, depth_mean: float, depth_std: float, flow_std: float) -> Self:
         """The same space for labels of this mean and these standard deviations."""
         arguments = {k: v for k, v in self.config.items() if not k.startswith("_")}
@@ -98,7 +106,7 @@ class MotionSpace(ConfigPart):
             flow_v2i: `(B, F, 2, H, W)`, pixels.
 
         Returns:
-            `(B, F, 5, h, w)` on the motion grid, mean near 0 and standard deviation near 1.
+            `(B, F, 5, h, w)` on the motion grid of these labels, mean near 0, deviation near 1.
         """
         motion = self.normalize(depth, flow_i2v, flow_v2i)
         flows = torch.cat([motion.flow_i2v, motion.flow_v2i], dim=2)
@@ -111,10 +119,11 @@ class MotionSpace(ConfigPart):
         The order matters: resized first, then normalised jointly over the clip (Eq. 7 to 9).
         Arguments as for `encode`.
         """
-        flow_i2v, flow_v2i, _ = self.normalize_flow(
-            resize_flow(flow_i2v, self.grid), resize_flow(flow_v2i, self.grid)
-        )
+        flow_i2v, flow_v2i, _ = self.normalize_flow(*self._on_grid(flow_i2v, flow_v2i))
         return Motion(self.normalize_depth(depth), flow_i2v, flow_v2i)
+
+    def _on_grid(self, *flows: Tensor) -> tuple[Tensor, ...]:
+        return tuple(resize_flow(flow, self.grid_of(flow.shape[-2:])) for flow in flows)
 
     def normalize_flow(self, flow_i2v: Tensor, flow_v2i: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Both flows on the motion grid, divided by one scale; and the scale, in its pixels."""
@@ -125,13 +134,13 @@ class MotionSpace(ConfigPart):
 
         Arguments as for `encode`.
         """
-        flows = resize_flow(flow_i2v, self.grid), resize_flow(flow_v2i, self.grid)
+        flows = self._on_grid(flow_i2v, flow_v2i)
         *_, scale = self.normalize_flow(*flows)
-        return (scale.clamp(min=SMALLEST) / max(self.grid)).log()
+        return (scale.clamp(min=SMALLEST) / max(flows[0].shape[-2:])).log()
 
     def normalize_depth(self, depth: Tensor) -> Tensor:
         """Depth alone, `(B, F, 1, H, W)` of any scale: what stage 2 is shown as well."""
-        return normalize_depth(resize(depth, self.grid))
+        return normalize_depth(resize(depth, self.grid_of(depth.shape[-2:])))
 
     def split(self, sample: Tensor, key_index: Tensor) -> Motion:
         """A sample `(B, F, 5, h, w)` as normalised motion on its grid.
@@ -179,7 +188,7 @@ class MotionSpace(ConfigPart):
             bounds: as for `decode`.
         """
         if bounds is not None:
-            side = math.log(max(self.grid))
+            side = math.log(max(motion.depth.shape[-2:]))
             bounds = bounds[0] + side, bounds[1] + side
         fields = motion.depth, motion.flow_i2v, motion.flow_v2i
         return estimate_flow_scale(*fields, key_index, bounds)[:, None]
@@ -217,12 +226,12 @@ class QuantileMotionSpace(MotionSpace):
 
     @override
     def normalize_flow(self, flow_i2v: Tensor, flow_v2i: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        floor = self.floor * max(self.grid)
+        floor = self.floor * max(flow_i2v.shape[-2:])
         return normalize_flow(flow_i2v, flow_v2i, self.quantile, floor)
 
     @override
     def normalize_depth(self, depth: Tensor) -> Tensor:
-        return normalize_depth(resize(depth, self.grid), self.quantile)
+        return normalize_depth(resize(depth, self.grid_of(depth.shape[-2:])), self.quantile)
 
 
 class PerFrameMotionSpace(MotionSpace):
@@ -262,13 +271,14 @@ class PerFrameMotionSpace(MotionSpace):
             pairs(torch.zeros_like(motion.flow_i2v), motion.flow_i2v),
             pairs(torch.zeros_like(motion.flow_v2i), motion.flow_v2i),
             key_index=0,
-            bounds=bounds and self._of_frames(bounds[1], frames),
+            bounds=bounds and _of_frames(bounds[1], motion.depth),
         )
         return scales.view(count, frames)
 
-    def _of_frames(self, highest: Tensor, frames: int) -> tuple[Tensor, Tensor]:
-        high = (highest + math.log(max(self.grid))).repeat_interleave(frames)
-        return torch.full_like(high, math.log(SMALLEST)).minimum(high), high
+
+def _of_frames(highest: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    high = (highest + math.log(max(like.shape[-2:]))).repeat_interleave(like.shape[1])
+    return torch.full_like(high, math.log(SMALLEST)).minimum(high), high
 
 
 def _as_clips(frames: Tensor) -> Tensor:

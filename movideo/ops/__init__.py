@@ -8,7 +8,7 @@ from movideo.ops.deform_conv import deform_conv
 from movideo.ops.flow_scale import estimate_flow_scale
 from movideo.ops.mask import pool_mask, visible_mask
 from movideo.ops.normalize import normalize_depth, normalize_flow
-from movideo.ops.resize import motion_grid_size, resize, resize_flow
+from movideo.ops.resize import resize, resize_flow
 from movideo.ops.splat import invert_flow, splat
 from movideo.ops.warp import warp
 
@@ -18,7 +18,6 @@ __all__ = [
     "estimate_flow_scale",
     "flow_to_color",
     "invert_flow",
-    "motion_grid_size",
     "normalize_depth",
     "normalize_flow",
     "pool_mask",

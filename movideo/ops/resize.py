@@ -4,8 +4,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-MIN_MOTION_GRID = 32
-
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Resizes a field with edges, such as depth, without making values there that nothing has.
@@ -41,14 +39,6 @@ def resize_flow(flow: Tensor, size: tuple[int, int]) -> Tensor:
     """
     ratio = flow.new_tensor([size[1] / flow.shape[-1], size[0] / flow.shape[-2]])
     return resize(flow, size) * ratio[:, None, None]
-
-
-def motion_grid_size(latent_size: tuple[int, int]) -> tuple[int, int]:
-    """The grid motion is generated on: the latent's `(h, w)`, doubled until both sides reach 32."""
-    height, width = latent_size
-    while min(height, width) < MIN_MOTION_GRID:
-        height, width = 2 * height, 2 * width
-    return height, width
 
 
 def _grow(x: Tensor, length: int, dim: int) -> Tensor:

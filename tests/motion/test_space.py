@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from movideo.motion.space import MotionSpace, PerFrameMotionSpace
+from movideo.motion.space import MotionSpace, PerFrameMotionSpace, QuantileMotionSpace
 from movideo.ops import normalize_flow, resize, resize_flow, visible_mask
 from movideo.scenes.render import render_scene
 
@@ -146,3 +146,40 @@ def test_the_class_comes_back_from_its_folder(tmp_path):
     loaded = PerFrameMotionSpace.from_pretrained(tmp_path)
     assert type(loaded) is PerFrameMotionSpace
     assert (loaded.grid, loaded.depth_std, loaded.flow_std) == ((8, 12), 0.5, 0.25)
+
+
+@pytest.mark.parametrize(
+    ("grid", "size", "expected"),
+    [
+        ((32, 32), (64, 64), (32, 32)),
+        ((32, 32), (64, 96), (32, 48)),
+        ((32, 32), (448, 256), (56, 32)),
+        ((32, 32), (40, 61), (32, 49)),  # 48.8
+        ((16, 24), (64, 64), (16, 24)),  # somebody's own choice
+    ],
+)
+def test_the_grid_follows_the_aspect_of_the_video(grid, size, expected):
+    assert MotionSpace(grid).grid_of(size) == expected
+
+
+@pytest.mark.parametrize("kind", [MotionSpace, QuantileMotionSpace, PerFrameMotionSpace])
+def test_wide_videos_come_back_in_pixels(kind):
+    scene = render_scene(2, num_frames=5, size=(32, 48), fps=3, readable=True)
+    truth = scene.depth[None], scene.flow_i2v[None], scene.flow_v2i[None]
+    space, key = kind((32, 32)), torch.tensor([scene.key_index])
+    sample = space.encode(*truth)
+    assert sample.shape == (1, 5, 5, 32, 48)
+    # Every pixel is a cell of this grid: all that is lost is the scale, which Eq. 10 finds again to
+    # a few percent of motion as long as this, and what quantiles cut off.
+    found = space.decode(sample, key, (32, 48))
+    error = (found.flow_v2i - truth[2]).norm(dim=2)
+    assert error.mean() < 0.1 * truth[2].norm(dim=2).mean()
+
+
+def test_depth_of_any_mean_comes_back(moving):
+    space = SPACE.scaled(depth_mean=0.4, depth_std=0.5, flow_std=0.25)
+    sample = space.encode(*moving)
+    assert torch.allclose(sample[:, :, :1] * 0.5 + 0.4, SPACE.encode(*moving)[:, :, :1] * 0.5)
+    key = torch.full((6,), 2)
+    depths = [s.split(s.encode(*moving), key).depth for s in (space, SPACE)]
+    torch.testing.assert_close(*depths, rtol=0, atol=1e-6)

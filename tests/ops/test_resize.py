@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from movideo.ops import motion_grid_size, resize, resize_flow, visible_mask
+from movideo.ops import resize, resize_flow, visible_mask
 from movideo.scenes.render import render_scene
 
 
@@ -91,11 +91,3 @@ def test_beats_nearest_and_bilinear_on_scenes() -> None:
         errors["nearest"], errors["bilinear"]
     )  # 0.70 to 0.75 measured
     assert ious["ours"] > max(ious["nearest"], ious["bilinear"])
-
-
-@pytest.mark.parametrize(
-    ("latent", "grid"),
-    [((32, 32), (32, 32)), ((8, 8), (32, 32)), ((16, 40), (32, 80)), ((64, 48), (64, 48))],
-)
-def test_motion_grid(latent: tuple[int, int], grid: tuple[int, int]) -> None:
-    assert motion_grid_size(latent) == grid
