@@ -14,65 +14,26 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from movideo.diffusion import ClassifierFreeGuidance, Denoiser, sample_generator
-from movideo.hub.model_folder import starting_point
-from movideo.models import ImageEncoder
-from movideo.motion.key_frame import KeyFrameCondition
-from movideo.motion.space import Motion, MotionSpace
+from benchmarks.stage_one import SEED, sampled_motion, with_stage_one
+from movideo.motion.space import Motion
 from movideo.ops import normalize_depth
+from movideo.pipeline import MoVideoPipeline
 from movideo.scenes.files import SceneSettings
 from movideo.scenes.render import Scene
 
-SEED = 20261128  # no training set's
+NEAR = 8  # frames from the key frame: all of 17, where that is the centre
 MOVING = 0.5  # pixels; what a shape must have moved to have a direction
 
 
-class StageOne:
-    """The parts of a stage 1 checkpoint, or of a model, that generate motion."""
-
-    def __init__(self, place: str, steps: int) -> None:
-        saved = starting_point(place, "motion")
-        self.unet = saved.component("unet").eval()
-        self.scheduler = saved.component("noise_scheduler")
-        self.encoder: ImageEncoder = saved.component("image_encoder").eval()
-        self.space: MotionSpace = saved.component("motion_space")
-        known = "key_frame" in saved.components
-        self.key_frame: KeyFrameCondition = (
-            saved.component("key_frame") if known else KeyFrameCondition()
-        )
-        self.steps = steps
-
-    @torch.no_grad()
-    def __call__(self, scene: Scene, samples: int, seed: int) -> Motion:
-        """So many samples of the motion of a scene's key frame."""
-        image = scene.video[scene.key_index].expand(samples, -1, -1, -1)
-        key = torch.full((samples,), scene.key_index)
-        frames, size = len(scene.video), (image.shape[-2], image.shape[-1])
-        tokens = self.encoder(image[:1]).expand(samples, -1, -1)
-        denoiser = Denoiser(
-            self.unet,
-            tokens=tokens,
-            fps=torch.full((samples,), float(scene.fps)),
-            key_index=key,
-            condition=self.key_frame(image, tokens, key, frames, self.space.grid),
-        )
-        drawn = denoiser.sample(
-            self.scheduler,
-            (samples, frames, self.space.channels, *self.space.grid),
-            guidance=ClassifierFreeGuidance(),
-            num_inference_steps=self.steps,
-            generator=[sample_generator(seed, str(i)) for i in range(samples)],
-        )
-        return self.space.decode(drawn, key, size)
-
-
-def readable(stage: StageOne, scenes: int) -> dict[str, float]:
+def readable(
+    pipeline: MoVideoPipeline, scenes: int, steps: int, key_index: int | None = None
+) -> dict[str, float]:
     """Means over scenes of cosine and end-point errors on moving shapes, and of the depth error."""
     found: dict[str, list[float]] = {}
     settings = SceneSettings(scenes, SEED, readable=1.0)
     for index in tqdm(range(scenes), desc="readable scenes"):
-        scene = settings.render(index)
-        motion = stage(scene, 1, index)
+        scene = settings.render(index, key_index=key_index)
+        motion = sampled_motion(pipeline, scene, 1, index, steps)
         for name, value in compare(scene, motion).items():
             if not math.isnan(value):
                 found.setdefault(name, []).append(value)
@@ -88,7 +49,8 @@ def compare(scene: Scene, motion: Motion) -> dict[str, float]:
     found, true = motion.flow_v2i[0], scene.flow_v2i
     lengths = true.norm(dim=1)
     on_shape = (scene.layer[scene.key_index, 0] > 0)[None].expand_as(lengths)
-    moving = on_shape & (lengths > MOVING)
+    near = (torch.arange(len(lengths)) - scene.key_index).abs() <= NEAR
+    moving = on_shape & (lengths > MOVING) & near[:, None, None]
     cosine = torch.cosine_similarity(found, true, dim=1)[moving]
     error = (found - true).norm(dim=1)[moving]
     depth = motion.depth[0].flatten()
@@ -109,7 +71,7 @@ def unexplained(found: Tensor, true: Tensor) -> float:
     return float((1 - correlation**2).clamp(min=0).sqrt())
 
 
-def free(stage: StageOne, scenes: int, samples: int) -> float:
+def free(pipeline: MoVideoPipeline, scenes: int, samples: int, steps: int) -> float:
     """Mean resultant length of the directions in which shapes of free scenes go: 0 spreads, 1 not.
 
     Of each shape the mean flow of the last frame, its direction of each sample as a unit vector,
@@ -119,7 +81,7 @@ def free(stage: StageOne, scenes: int, samples: int) -> float:
     settings = SceneSettings(scenes, SEED, readable=0.0)
     for index in tqdm(range(scenes), desc="free scenes"):
         scene = settings.render(index)
-        flow = stage(scene, samples, index).flow_v2i[:, -1]
+        flow = sampled_motion(pipeline, scene, samples, index, steps).flow_v2i[:, -1]
         layers = scene.layer[scene.key_index, 0]
         for layer in range(1, int(layers.max()) + 1):
             if (here := layers == layer).sum() >= 30:
@@ -137,9 +99,12 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=16)
     options = parser.parse_args()
     for place in options.checkpoints:
-        stage = StageOne(place, options.steps)
-        figures = readable(stage, options.scenes)
-        figures["free scenes: resultant length"] = free(stage, options.scenes // 8, options.samples)
+        pipeline, steps = with_stage_one(place), options.steps
+        figures = readable(pipeline, options.scenes, steps)
+        first = readable(pipeline, options.scenes, steps, key_index=0)
+        figures["of a still's, key frame 0"] = first["of a still's"]
+        spread = free(pipeline, options.scenes // 8, options.samples, steps)
+        figures["free scenes: resultant length"] = spread
         print(f"{place}\n\n| figure | value |\n| --- | ---: |")
         print("\n".join(f"| {name} | {value:.3f} |" for name, value in figures.items()) + "\n")
     print(f"{options.scenes} readable scenes, frame rates 3 to 30; {date.today()}")
