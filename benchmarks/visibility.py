@@ -1,10 +1,11 @@
 """What rules of visibility make of generated motion: exact flow, made as wrong as stage 1's is.
 
-python -m benchmarks.visibility
+python -m benchmarks.visibility [--stage_1 CHECKPOINT]
 
 Flow of scenes passes through the motion grid and back, without errors and with them: smooth and
 independent in both directions, a share of the local length, and edges off by half a cell of the
-grid, the depth's as well. The truth is the scenes' own.
+grid, the depth's as well. The truth is the scenes' own. With a stage 1 also of its samples, whose
+motion is another than the truth: there the visible share says whether a rule is too strict.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from kornia.filters import gaussian_blur2d
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.stage_one import sampled_motion, with_stage_one
 from movideo import ops
 from movideo.motion.visibility import Consistency, Coverage, TolerantConsistency, Visibility
 from movideo.ops.length import vector_length
@@ -40,7 +42,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--grid", type=int, default=32)
     parser.add_argument("--error", type=float, default=0.1, help="RMS, share of the length")
+    parser.add_argument("--stage_1", help="a checkpoint, or a model folder")
     options = parser.parse_args()
+    pipeline = with_stage_one(options.stage_1) if options.stage_1 else None
     size, grid = (options.size, options.size), (options.grid, options.grid)
     settings = SceneSettings(options.scenes, SEED, size=size)
     found: dict[str, list[tuple[float, float]]] = {}
@@ -59,6 +63,10 @@ def main() -> None:
                 size,
             ),
         }
+        if pipeline is not None:
+            motion = sampled_motion(pipeline, scene, 1, index, steps=16)
+            fields = motion.flow_i2v, motion.flow_v2i, motion.depth
+            cases["samples of stage 1"] = fields[0][0], fields[1][0], fields[2][0]
         for case, flows in cases.items():
             for name, rule in RULES.items():
                 mask = rule(*(field[None] for field in flows))[0] > 0.5
