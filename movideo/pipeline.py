@@ -454,14 +454,7 @@ class MoVideoPipeline(DiffusionPipeline):
         options |= {"num_inference_steps": video_steps, "noise": latents, "held": hold_key_frame}
         z = self._generate_latents(image, motion, shape, size, bound, guidances[1], options)
         video = self._decode(z, motion.flow_i2v, bound["key_index"], decode_chunk_size, decode)
-        there = motion.map(lambda field: field.to(video.device))
-        return GeneratedVideos(
-            video,
-            **there.fields(),
-            visible=motion.visible.to(video.device),
-            visibility=motion.visibility,
-            level=motion.level,
-        )
+        return _result(video, motion.map(lambda field: field.to(video.device)))
 
     def _generate_windows(
         self,
@@ -506,14 +499,7 @@ class MoVideoPipeline(DiffusionPipeline):
             for name, field in motion.fields().items():
                 field[:, there] = new.fields()[name][:, kept]
         assert motion is not None
-        motion = replace(motion, visibility=self.visibility)
-        return GeneratedVideos(
-            video,
-            **motion.fields(),
-            visible=motion.visible,
-            visibility=motion.visibility,
-            level=motion.level,
-        )
+        return _result(video, replace(motion, visibility=self.visibility))
 
     @torch.no_grad()
     def generate_motion(
@@ -816,6 +802,16 @@ class MoVideoPipeline(DiffusionPipeline):
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder)
             return publish(folder, repo_id, private, revision, commit_message, token)
+
+
+def _result(video: Tensor, motion: Motion) -> GeneratedVideos:
+    return GeneratedVideos(
+        video,
+        **motion.fields(),
+        visible=motion.visible.to(video.device),
+        visibility=motion.visibility,
+        level=motion.level,
+    )
 
 
 def _steps(given: Steps) -> tuple[int | None, int | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from inspect import signature
 from typing import Any
 
 import torch
@@ -107,12 +108,13 @@ class DepthFlowDiffusion(DiffusionStage):
             self.flow_scale.fit_law(found.scale_law)
 
     def _check_channels(self) -> None:
-        """Also of scales: ours refuses to be told one unless it was built for that."""
-        if self.flow_scale.predicts and self.unet.config.get("takes_scale") is False:
+        """Of what the network is shown, and of the scale that it is told."""
+        known = "log_scale" in signature(self.unet.forward).parameters
+        if self.flow_scale.predicts and not (known and self.unet.config.get("takes_scale", True)):
             raise UserError(
-                f"model.unet.takes_scale: false, but {type(self.flow_scale).__name__} predicts "
-                "scales to tell it; set true, or give model.flow_scale "
-                "movideo.motion.scale.FlowScale"
+                f"model.flow_scale: {type(self.flow_scale).__name__} predicts scales to tell the "
+                f"network, but {type(self.unet).__name__} takes none; set model.unet.takes_scale "
+                "true, or give movideo.motion.scale.FlowScale"
             )
         motion, picture = self.motion_space.channels, self.key_frame.channels
         takes = self.unet.config.get("in_channels", motion + picture)

@@ -32,6 +32,7 @@ class KeyFrameCondition(ConfigPart):
 
     channels: int = 0
     needs_picture: bool = False
+    anywhere: bool = False
 
     @register_to_config  # type: ignore[untyped-decorator]
     def __init__(self, anywhere: bool = False) -> None:
