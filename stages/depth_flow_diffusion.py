@@ -113,8 +113,9 @@ class DepthFlowDiffusion(DiffusionStage):
         if self.flow_scale.predicts and not (known and self.unet.config.get("takes_scale", True)):
             raise UserError(
                 f"model.flow_scale: {type(self.flow_scale).__name__} predicts scales to tell the "
-                f"network, but {type(self.unet).__name__} takes none; set model.unet.takes_scale "
-                "true, or give movideo.motion.scale.FlowScale"
+                f"network, but {type(self.unet).__name__} takes none: "
+                f"{'set model.unet.takes_scale true' if known else 'its forward has no log_scale'}"
+                ", or give movideo.motion.scale.FlowScale"
             )
         motion, picture = self.motion_space.channels, self.key_frame.channels
         takes = self.unet.config.get("in_channels", motion + picture)

@@ -32,14 +32,27 @@ class DiT(Backbone):
         self.blocks = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
         self.patches_out = nn.Linear(width, out_channels * patch**2)
 
-    def forward(self, sample, timestep, image_tokens, fps, key_index=None, drop_tokens=None):
+    def forward(
+        self,
+        sample,
+        timestep,
+        image_tokens,
+        fps,
+        key_index=None,
+        drop_tokens=None,
+        log_scale=None,
+    ):
         patch, width = self.config.patch, self.config.width
         batch, frames, _, height, _ = sample.shape
         x = rearrange(sample, "b f c (h p) (w q) -> b f (h w) (c p q)", p=patch, q=patch)
         x = self.patches_in(x) + self._places(x, frames, key_index)
         numbers = torch.as_tensor(timestep, device=x.device).expand(batch), fps
         codes = [get_timestep_embedding(n.float(), width).to(x.dtype) for n in numbers]
-        x = x + self.embed(codes[0] + codes[1])[:, None, None]
+        code = self.embed(codes[0] + codes[1])
+        if log_scale is not None:  # how far things are to move, NaN where it is left open
+            scale = get_timestep_embedding(log_scale.nan_to_num(), width, scale=100).to(x.dtype)
+            code = code + self.embed(scale) * ~log_scale.isnan()[:, None]
+        x = x + code[:, None, None]
         tokens = self.null_token.expand(batch, 1, -1)
         if image_tokens is not None:
             tokens = self.tokens_in(image_tokens)

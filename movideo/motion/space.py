@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import ClassVar, Self
 
 import torch
@@ -92,8 +93,10 @@ class MotionSpace(ConfigPart):
 
     def scaled(self, depth_mean: float, depth_std: float, flow_std: float) -> Self:
         """The same space for labels of this mean and these standard deviations."""
-        arguments = {k: v for k, v in self.config.items() if not k.startswith("_")}
-        arguments |= {"depth_mean": depth_mean, "depth_std": depth_std, "flow_std": flow_std}
+        found = {"depth_mean": depth_mean, "depth_std": depth_std, "flow_std": flow_std}
+        # One of somebody else's may know no mean, and then has none.
+        taken = signature(type(self)).parameters
+        arguments = {k: v for k, v in {**self.config, **found}.items() if k in taken}
         space: Self = type(self)(**arguments)
         return space
 
