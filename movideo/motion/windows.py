@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from movideo.motion.space import Motion
 from movideo.ops import warp
@@ -76,6 +77,28 @@ def chain_motion(until: Motion, onward: Motion) -> Motion:
         visibility=onward.visibility,
         level=onward.level,
     )
+
+
+def go_on_from(
+    video: Tensor, key_frame: Tensor, key_index: int, flow_i2v: Tensor, visible: Tensor
+) -> Tensor:
+    """A window whose key frame is the picture that it goes on from, to the pixel.
+
+    What a window makes of its key frame went through the autoencoder once more, and where windows
+    meet that would be seen. What is lost is carried along the motion to the other frames, the less
+    of it the farther they are.
+
+    Args:
+        video: `(B, F, 3, H, W)` in [-1, 1].
+        key_frame: `(B, 3, H, W)`, the picture.
+        key_index: where it stands.
+        flow_i2v: `(B, F, 2, H, W)`, pixels.
+        visible: `(B, F, 1, H, W)`.
+    """
+    lost = (key_frame - video[:, key_index])[:, None]
+    away = (torch.arange(video.shape[1], device=video.device) - key_index).abs()
+    share = (1 - away / away.max()).view(-1, 1, 1, 1)
+    return (video + share * visible * warp(lost, flow_i2v)).clamp(-1, 1)
 
 
 def frames_of(motion: Motion, frames: slice) -> Motion:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from movideo.motion.space import Motion
-from movideo.motion.windows import Window, chain_motion, plan_windows
+from movideo.motion.windows import Window, chain_motion, go_on_from, plan_windows
 
 SIDE = 33
 
@@ -66,3 +66,18 @@ def test_motion_through_a_frame_is_the_composed_map():
     # Bilinear interpolation is exact for affine fields, away from the border.
     assert torch.allclose(chained.flow_v2i[inside], forth[inside], atol=1e-5)
     assert torch.allclose(chained.flow_i2v[inside], back[inside], atol=1e-5)
+
+
+def test_what_the_key_frame_lost_goes_along_the_motion():
+    picture = torch.zeros(1, 3, 8, 8)
+    picture[..., 2] = 0.8  # a column that the window has lost
+    flow = torch.zeros(1, 5, 2, 8, 8)
+    flow[:, :, 0] = -torch.arange(5.0).view(1, 5, 1, 1)  # it moves right by a pixel a frame
+    visible = torch.ones(1, 5, 1, 8, 8)
+    visible[:, 3] = 0
+    video = go_on_from(torch.zeros(1, 5, 3, 8, 8), picture, 0, flow, visible)
+    assert torch.equal(video[:, 0], picture)
+    for frame, share in ((1, 0.75), (2, 0.5), (3, 0.0), (4, 0.0)):
+        expected = torch.zeros(8)
+        expected[2 + frame] = 0.8 * share
+        assert torch.allclose(video[0, frame, 0, 0], expected, atol=1e-6)
