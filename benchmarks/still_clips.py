@@ -27,12 +27,14 @@ def main() -> None:
     parser.add_argument(
         "--noise", type=float, nargs="+", default=[0.25, 1.0], help="deviations, of 255 greys"
     )
+    parser.add_argument("--dead_zone", type=float, default=0.3, help="of DIS; 0 is without")
     options = parser.parse_args()
     print(f"| size | noise | normalised by | lengths under {SMALL} | median | 99.9% are under |")
     print("| ---: | ---: | --- | ---: | ---: | ---: |")
     for size in (64, 256):
         for noise in options.noise:
-            for name, lengths in measure(options.clips, size, noise).items():
+            found = measure(options.clips, size, noise, options.dead_zone)
+            for name, lengths in found.items():
                 share = float((lengths < SMALL).float().mean())
                 some = lengths[:: max(1, len(lengths) // 10**6)]  # as many as torch takes
                 median, largest = torch.quantile(some, torch.tensor([0.5, 0.999])).tolist()
@@ -42,7 +44,7 @@ def main() -> None:
     print(f"\n{options.clips} clips; {date.today()}")
 
 
-def measure(clips: int, size: int, noise: float) -> dict[str, Tensor]:
+def measure(clips: int, size: int, noise: float, dead_zone: float) -> dict[str, Tensor]:
     """Lengths of normalised flow, of all clips, by the space that normalises."""
     settings = SceneSettings(clips, SEED, size=(size, size), num_frames=1)
     spaces = {
@@ -54,7 +56,8 @@ def measure(clips: int, size: int, noise: float) -> dict[str, Tensor]:
         random = torch.Generator().manual_seed(index)
         grain = torch.randn(17, 3, size, size, generator=random) * noise / 127.5
         video = (settings.render(index).video + grain).clamp(-1, 1)
-        labels = label_clip((video * 127.5).round() / 127.5, 8, ParallaxDepth(), DISFlow())
+        rounded = (video * 127.5).round() / 127.5
+        labels = label_clip(rounded, 8, ParallaxDepth(), DISFlow(dead_zone=dead_zone))
         fields = labels.depth[None], labels.flow_i2v[None], labels.flow_v2i[None]
         for name, space in spaces.items():
             motion = space.normalize(*fields)

@@ -17,7 +17,8 @@ class LabelSettings:
     Attributes:
         enabled: False leaves depth and flow out (stage 0 needs none).
         depth_estimator: estimates missing depth; `ParallaxDepth` by default.
-        flow_estimator: estimates missing flow; `DISFlow` by default.
+        flow_estimator: estimates missing flow; by default `DISFlow`, which takes less than 0.3
+            pixels for its own noise, so that a still camera's clips come out still.
         grid: `(h, w)` that new labels are stored on, the clip's own size by default.
     """
 

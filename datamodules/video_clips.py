@@ -125,7 +125,10 @@ class VideoClipDataModule(L.LightningDataModule):
         self.training = training
         self.with_labels = labels.enabled
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        estimators = labels.depth_estimator or ParallaxDepth(), labels.flow_estimator or DISFlow()
+        estimators = (
+            labels.depth_estimator or ParallaxDepth(),
+            labels.flow_estimator or DISFlow(dead_zone=0.3),
+        )
         videos_folders = (*self.sources.folders, self._scene_folder(test_scenes))
         self.labels = ShardFolder(
             self.data_dir,

@@ -12,6 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from movideo.estimators.base import JSON, FlowEstimator
+from movideo.ops.length import vector_length
 
 ENLARGED_BELOW = 128  # shorter side in pixels
 FINE_BELOW = 256  # shorter side in pixels, after enlarging
@@ -33,15 +34,19 @@ class DISFlow(FlowEstimator):
     Args:
         enlarge: look at images under 128 pixels at twice their size: a sixth less error for over
             three times the time.
+        dead_zone: pixels under which motion counts as none; motion of twice as much stays as it is.
+            Under a sensor's noise of one grey of 255 a thousandth of all places are off by 0.3. 0
+            leaves all as it is found.
     """
 
-    def __init__(self, enlarge: bool = True) -> None:
+    def __init__(self, enlarge: bool = True, dead_zone: float = 0.0) -> None:
         super().__init__()
         self.enlarge = enlarge
+        self.dead_zone = dead_zone
 
     @override
     def init_args(self) -> dict[str, JSON]:
-        return {"enlarge": self.enlarge}
+        return {"enlarge": self.enlarge, "dead_zone": self.dead_zone}
 
     @torch.no_grad()
     def forward(self, source: Tensor, target: Tensor) -> Tensor:
@@ -52,7 +57,13 @@ class DISFlow(FlowEstimator):
         search = _dense_inverse_search(min(size) * factor)
         flows = [search.calc(a, b, None) for a, b in pairs]  # type: ignore[call-overload]
         flow = torch.from_numpy(np.stack(flows)).permute(0, 3, 1, 2).contiguous()
-        return (F.avg_pool2d(flow, factor) / factor).to(source.device)
+        return self._without_noise(F.avg_pool2d(flow, factor) / factor).to(source.device)
+
+    def _without_noise(self, flow: Tensor) -> Tensor:
+        if not self.dead_zone:
+            return flow
+        lengths = vector_length(flow)[:, None] / self.dead_zone
+        return flow * (lengths - 1).clamp(0, 1)
 
     def _factor(self, side: int) -> int:
         wanted = 2 if self.enlarge and side < ENLARGED_BELOW else 1

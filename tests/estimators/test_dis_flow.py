@@ -81,7 +81,7 @@ def test_settings_name_class_and_arguments():
     assert settings == {
         "class_path": "movideo.estimators.dis_flow.DISFlow",
         "version": 1,
-        "init_args": {"enlarge": False},
+        "init_args": {"enlarge": False, "dead_zone": 0.0},
     }
 
 
@@ -92,3 +92,27 @@ def test_enlarging_divides_vectors_back():
     small = DISFlow(enlarge=True)(source, target)
     # The same images but for rounding to 8 bits before or after: vectors twice as long.
     assert math.isclose(large[:, 0].median() / small[:, 0].median(), 2, rel_tol=0.02)
+
+
+def test_the_dead_zone_by_hand():
+    found, kept = (
+        DISFlow(dead_zone=zone)(*shifted_pair(64, 0.5, 0.2, seed=2)) for zone in (0, 0.3)
+    )
+    lengths = found.norm(dim=1)
+    assert not kept.movedim(1, -1)[lengths < 0.3].any()
+    beyond = lengths > 0.6
+    assert torch.equal(kept.movedim(1, -1)[beyond], found.movedim(1, -1)[beyond])
+    between = (lengths > 0.3) & (lengths < 0.6)
+    # At 0.45 pixels half is left.
+    share = kept.norm(dim=1)[between] / lengths[between]
+    torch.testing.assert_close(share, lengths[between] / 0.3 - 1, rtol=0, atol=1e-5)
+
+
+def test_a_still_camera_is_still():
+    random = torch.Generator().manual_seed(0)
+    picture = render_scene(3, num_frames=1).video
+    grain = torch.randn(2, 8, *picture.shape[1:], generator=random) / 127.5 / 2
+    noisy = [((picture + each).clamp(-1, 1) * 127.5).round() / 127.5 for each in grain]
+    moving = DISFlow(dead_zone=0.3)(*noisy).norm(dim=1) > 0
+    assert moving.float().mean() < 0.001
+    assert (DISFlow()(*noisy).norm(dim=1) > 0.025).float().mean() > 0.1  # what it is there for
