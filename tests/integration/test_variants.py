@@ -7,6 +7,8 @@ import yaml
 from movideo.cli.configs import shipped_config
 from movideo.models import ImageEncoder, PooledImageEncoder
 from movideo.motion.condition import ConditionTransform, DepthOnly, NoMask, NoWarpedLatent
+from movideo.motion.key_frame import KeyFrameCondition, KeyFrameOnGrid
+from movideo.motion.scale import FlowScale, PredictedFlowScale
 from movideo.motion.space import MotionSpace, PerFrameMotionSpace, QuantileMotionSpace
 from movideo.pipeline import MoVideoPipeline
 
@@ -20,22 +22,50 @@ TINY = (
     "--trainer.enable_progress_bar=false",
     "--trainer.enable_model_summary=false",
 )
-BASE = (ConditionTransform, ImageEncoder, MotionSpace)
+OURS = {
+    "condition_transform": ConditionTransform,
+    "image_encoder": ImageEncoder,
+    "motion_space": QuantileMotionSpace,
+    "key_frame": KeyFrameOnGrid,
+    "flow_scale": PredictedFlowScale,
+}
+EMBEDDED = {
+    **OURS,
+    "motion_space": MotionSpace,
+    "key_frame": KeyFrameCondition,
+    "flow_scale": FlowScale,
+}
 # Stage 2 is trained for motion of a stage 1 in its space, and the embedded one's is this still.
 EMBEDDED_SPACE = "--model.motion_space=movideo.motion.space.MotionSpace"
-# The overlay of each stage, and what the exported model then is made of.
+# The overlay of each stage (None: its own config), and what the exported model then is made of.
 VARIANTS = {
-    "no_warped_latent": ({2: "no_warped_latent"}, (NoWarpedLatent, *BASE[1:])),
-    "no_mask": ({2: "no_mask"}, (NoMask, *BASE[1:])),
+    "no_warped_latent": (
+        {2: "no_warped_latent"},
+        EMBEDDED | {"condition_transform": NoWarpedLatent},
+    ),
+    "no_mask": ({2: "no_mask"}, EMBEDDED | {"condition_transform": NoMask}),
     "pooled_tokens": (
         {1: "pooled_tokens", 2: "pooled_tokens"},
-        (ConditionTransform, PooledImageEncoder, QuantileMotionSpace),
+        OURS | {"image_encoder": PooledImageEncoder},
     ),
     "per_frame_normalisation": (
         {1: "per_frame_normalisation", 2: "per_frame_normalisation"},
-        (ConditionTransform, ImageEncoder, PerFrameMotionSpace),
+        OURS | {"motion_space": PerFrameMotionSpace},
     ),
-    "gen1": ({1: "pooled_tokens", 2: "gen1"}, (DepthOnly, PooledImageEncoder, QuantileMotionSpace)),
+    "recovered_scale": ({1: "recovered_scale", 2: None}, OURS | {"flow_scale": FlowScale}),
+    "cross_attention_alone": (
+        {1: "cross_attention_alone", 2: None},
+        OURS | {"key_frame": KeyFrameCondition},
+    ),
+    "largest_vector": (
+        {1: "largest_vector", 2: "largest_vector"},
+        OURS | {"motion_space": MotionSpace},
+    ),
+    "unshifted_noise": ({1: "unshifted_noise", 2: None}, OURS),
+    "gen1": (
+        {1: "pooled_tokens", 2: "gen1"},
+        OURS | {"condition_transform": DepthOnly, "image_encoder": PooledImageEncoder},
+    ),
 }
 
 
@@ -44,17 +74,21 @@ def test_a_variant_trains_and_is_exported(movideo, tmp_path, name):
     overlays, parts = VARIANTS[name]
     runs = []
     for stage, overlay in overlays.items():
-        configs = (f"--config=stage{stage}.yaml", f"--config=variants/{overlay}.yaml")
+        configs = [f"--config=stage{stage}.yaml"]
+        configs += [f"--config=variants/{overlay}.yaml"] if overlay else []
         space = () if 1 in overlays else (EMBEDDED_SPACE,)
         done = movideo("fit", *configs, *TINY, *space)
         assert done.code == 0, done.err
-        runs.append(f"runs/{overlay}/stage{stage}/version_0/checkpoints/last.ckpt")
+        place = f"{overlay}/stage{stage}" if overlay else f"stage{stage}"
+        runs.append(f"runs/{place}/version_0/checkpoints/last.ckpt")
     # Where a variant is of stage 2 alone, the stage 1 is that of the model it is compared with.
     done = movideo("export", f"--out=models/{name}", f"--checkpoints=[{','.join(runs)},embedded]")
     assert done.code == 0, done.err
     pipeline = MoVideoPipeline.from_pretrained(tmp_path / "models" / name)
-    found = pipeline.condition_transform, pipeline.image_encoder, pipeline.motion_space
-    assert tuple(map(type, found)) == parts
+    assert {part: type(getattr(pipeline, part)) for part in parts} == parts
+    if 1 in overlays:
+        shift = 1.0 if name == "unshifted_noise" else 4.0
+        assert pipeline.motion_scheduler.config["shift"] == shift
     video = pipeline.generate(torch.zeros(3, 64, 64), num_frames=3, num_inference_steps=1).video
     assert video.shape == (1, 3, 3, 64, 64)
     assert video.isfinite().all()
