@@ -32,6 +32,7 @@ LABELS = "labels"  # subfolder of a folder of videos whose shards hold these vid
 SHARD_SIZE = 64
 SMALLEST = 8  # pixels; x264 wants a macroblock's worth
 READABLE_STREAM = 1  # of randomness: which scenes are readable changes nothing else in them
+_PLACES = {"key_frames": asdict(KeyFramePlaces())}  # of the labels beside those of the centre
 QUALITY = 6  # x264: close to lossless, so that exact flow still finds the pixels it was made for
 
 
@@ -138,7 +139,7 @@ def write_scenes(folder: str | Path, settings: SceneSettings) -> Path:
                 _shard_path(folder, settings, indices),
                 list(clips),
                 list(labels),
-                {"scenes": asdict(settings)},
+                {"scenes": asdict(settings), **_PLACES},
             )
     return folder
 
@@ -200,7 +201,7 @@ def _is_whole(shard: Path) -> bool:
     if not shard.exists():
         return False
     try:
-        read_header(shard)
+        made = read_header(shard)["estimators"]
     except DamagedShard:
         return False
-    return True
+    return bool(made.items() >= _PLACES.items())  # those of earlier versions have the centre alone

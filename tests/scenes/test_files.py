@@ -1,10 +1,14 @@
+from dataclasses import asdict
+
 import pytest
 import torch
 
 from movideo.clips.clip import ClipSettings, read_clip
 from movideo.clips.index import index_clips
+from movideo.clips.key_places import KeyFramePlaces, place_key_frame
 from movideo.errors import UserError
 from movideo.scenes.files import SceneSettings, write_scenes
+from movideo.shards.shard import write_shard
 from movideo.shards.store import LabelStore
 
 SMALL = SceneSettings(count=3, num_frames=5, size=(32, 32))
@@ -36,6 +40,34 @@ def test_what_is_there_stays_and_sets_grow(tmp_path):
     (tmp_path / "scene_000001.mp4").unlink()
     write_scenes(tmp_path, SMALL)
     assert (tmp_path / "scene_000001.mp4").is_file()
+
+
+def test_labels_are_there_for_the_key_frame_that_training_draws(tmp_path):
+    settings = SceneSettings(count=8, num_frames=5, size=(32, 32))
+    write_scenes(tmp_path, settings)
+    clips = index_clips(tmp_path, ClipSettings(num_frames=5, size=(32, 32))).clips
+    store = LabelStore(tmp_path / "labels")
+    placed = [place_key_frame(clip, KeyFramePlaces()) for clip in clips]
+    assert len({clip.key_index for clip in placed}) > 2
+    for index, clip in enumerate(placed):
+        labels, scene = store.get(clip), settings.render(index)
+        shifted = settings.render(index, key_index=clip.key_index, origin=2)
+        # The same video, whose pixels its flows lead back to another of its frames.
+        assert torch.equal(shifted.video, scene.video)
+        assert not shifted.flow_i2v[clip.key_index].any()
+        # float16 has 11 bits
+        assert torch.allclose(labels.flow_i2v, shifted.flow_i2v, atol=1 / 64)
+
+
+def test_scenes_of_earlier_versions_are_rendered_again(tmp_path):
+    write_scenes(tmp_path, SMALL)
+    (shard,) = (tmp_path / "labels").iterdir()
+    store = LabelStore(tmp_path / "labels")
+    clips = index_clips(tmp_path, ClipSettings(num_frames=5, size=(32, 32))).clips
+    before = shard.read_bytes()
+    write_shard(shard, clips, [store.get(clip) for clip in clips], {"scenes": asdict(SMALL)})
+    write_scenes(tmp_path, SMALL)
+    assert shard.read_bytes() == before
 
 
 def test_what_a_killed_run_left_is_mended(tmp_path):
