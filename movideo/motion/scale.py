@@ -80,7 +80,8 @@ class PredictedFlowScale(ModelMixin, FlowScale):
     """A mixture density of the log scale, given the key frame and the time that passes.
 
     It starts as the law of time that the training labels obey, and learns by likelihood what a
-    picture adds to it. Eq. 10 then decides within two deviations of the component that was drawn.
+    picture adds to it. Eq. 10 then decides within two deviations of the component that was drawn,
+    with the say of one frame against it.
 
     Args:
         token_dim: D, of the image encoder.

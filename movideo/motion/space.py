@@ -170,7 +170,8 @@ class MotionSpace(ConfigPart):
             sample: `(B, F, 5, h, w)`.
             key_index: `(B,)`.
             size: `(H, W)` of the video.
-            bounds: of the scale, `(B,)` each, as `log_scale` gives it; anywhere by default.
+            bounds: of the scale, `(B,)` each, as `log_scale` gives it, expected in the middle and
+                two deviations from either; anywhere by default.
         """
         motion = self.split(sample.float(), key_index)
         scale = self.flow_scale(motion, key_index, bounds)[..., None, None, None]
@@ -194,7 +195,7 @@ class MotionSpace(ConfigPart):
             side = math.log(max(motion.depth.shape[-2:]))
             bounds = bounds[0] + side, bounds[1] + side
         fields = motion.depth, motion.flow_i2v, motion.flow_v2i
-        return estimate_flow_scale(*fields, key_index, bounds)[:, None]
+        return estimate_flow_scale(*fields, key_index, bounds, is_expected=True)[:, None]
 
 
 class QuantileMotionSpace(MotionSpace):

@@ -21,6 +21,7 @@ def estimate_flow_scale(
     flow_v2i: Tensor,
     key_index: int | Tensor,
     bounds: tuple[Tensor, Tensor] | None = None,
+    is_expected: bool = False,
 ) -> Tensor:
     """The scale for which warping depth along the flows best reproduces depth (MoVideo Eq. 10).
 
@@ -35,6 +36,9 @@ def estimate_flow_scale(
         key_index: the key frame, one for all clips or `(B,)`.
         bounds: logarithms of the smallest and the largest scale of each clip, `(B,)` each, where
             they are known; the cost then decides between them alone.
+        is_expected: the middle of the bounds is where the scale is expected, and they are two
+            standard deviations away: depth then has the say of one frame against that. Frames err
+            together, so that the sum over all of them would trust wrong depth too far.
 
     Returns:
         `(B,)`, pixels of this grid. Under a true scale of about 2 pixels the cost says next to
@@ -48,7 +52,12 @@ def estimate_flow_scale(
     def cost(log_scale: Tensor) -> Tensor:
         scale = log_scale.exp()
         into_video = _warp_error(key_depth, depth, flow_i2v, scale)
-        return into_video + _warp_error(depth, key_depth, flow_v2i, scale)
+        total = into_video + _warp_error(depth, key_depth, flow_v2i, scale)
+        if bounds is None or not is_expected:
+            return total
+        low, high = (end[:, None] for end in bounds)
+        deviations = (log_scale - (low + high) / 2) / ((high - low) / 4).clamp(min=1e-6)
+        return total / depth.shape[1] + deviations.square() / 2
 
     candidates = _candidates(depth, bounds)
     best = cost(candidates).argmin(dim=1)
