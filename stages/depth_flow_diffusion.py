@@ -93,9 +93,6 @@ class DepthFlowDiffusion(DiffusionStage):
         """
         super().setup(stage)
         self._check_channels()
-        if stage == "fit":
-            data: Any = getattr(self.trainer, "datamodule", None)
-            self.key_frame = self.key_frame.trained(getattr(data, "has_key_frames_anywhere", False))
         own = type(self.motion_space)
         start = self.init_from and starting_point(self.init_from, self.role())
         if start and start.class_path("motion_space") == class_path(own):
@@ -106,6 +103,12 @@ class DepthFlowDiffusion(DiffusionStage):
                 found.depth_mean, found.depth_std, found.flow_std
             )
             self.flow_scale.fit_law(found.scale_law)
+
+    def on_fit_start(self) -> None:
+        """As of every stage; the model will know where the key frames that it saw stood."""
+        super().on_fit_start()
+        data: Any = getattr(self.trainer, "datamodule", None)
+        self.key_frame = self.key_frame.trained(getattr(data, "has_key_frames_anywhere", False))
 
     def _check_channels(self) -> None:
         """Of what the network is shown, and of the scale that it is told."""

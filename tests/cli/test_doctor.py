@@ -53,8 +53,10 @@ def test_stage_1_of_the_paper():
     assert count(model.image_encoder.parameters()) == VIT_H
     # Half the widths everywhere is a quarter of the weights, up to biases, norms and the ends.
     assert count(unet.spatial_parameters()) == pytest.approx(SD_UNET / 4, rel=0.01)
-    # What shows the key frame is one more convolution of 3x3 beside the first.
-    assert count(unet.parameters()) == 274_207_653 + (3 + 1280) * 160 * 9 + 160
+    # What shows the key frame is one more convolution of 3x3 beside the first; what tells the scale
+    # two linear layers, as of fps.
+    shows, tells = (3 + 1280) * 160 * 9 + 160, (160 + 1) * 640 + (640 + 1) * 640
+    assert count(unet.parameters()) == 274_207_653 + shows + tells
 
 
 def test_stage_2_of_the_paper():

@@ -64,7 +64,7 @@ def test_checkpoint_holds_what_parts_are_built_from_and_no_frozen_weights(traine
     assert content["format_version"] == FORMAT_VERSION
     assert content["stage"] == "LatentVideoDiffusion"
     parts = {"unet", "image_encoder", "noise_scheduler", "autoencoder", "motion_space"}
-    parts |= {"condition_transform", "visibility"}
+    parts |= {"condition_transform", "motion_noise", "visibility"}
     assert set(content["components"]) == parts
     assert content["ema_updates"] == 3
     assert set(content["ema"]) == {f"unet.{name}" for name, _ in stage.unet.named_parameters()}
