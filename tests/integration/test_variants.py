@@ -69,7 +69,12 @@ VARIANTS = {
 }
 
 
-@pytest.mark.parametrize("name", VARIANTS)
+SLOW = ("recovered_scale", "cross_attention_alone", "largest_vector", "unshifted_noise")
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in VARIANTS]
+)
 def test_a_variant_trains_and_is_exported(movideo, tmp_path, name):
     overlays, parts = VARIANTS[name]
     runs = []
