@@ -42,13 +42,7 @@ from movideo.motion.noise import MotionNoise
 from movideo.motion.scale import FlowScale, ScaleDraw
 from movideo.motion.space import Motion, MotionSpace
 from movideo.motion.visibility import Consistency, Visibility
-from movideo.motion.windows import (
-    chain_motion,
-    empty_motion,
-    frames_of,
-    go_on_from,
-    plan_windows,
-)
+from movideo.motion.windows import join_windows, plan_windows
 from movideo.text_to_image import TextToImage
 from movideo.video.images import as_frames, as_images
 
@@ -483,25 +477,12 @@ class MoVideoPipeline(DiffusionPipeline):
             )
         image = image if image.ndim == 4 else image[None]
         self._check(image, _per_image("fps", fps, image), num_frames, torch.tensor(list(keys)))
-        video, motion = torch.empty(0), None
-        for window in plan_windows(num_frames, keys.pop(), length):
-            source = window.key_frame
-            picture = image if motion is None else video[:, source]
-            made = self.generate(picture, fps, length, window.key_index, **options)
-            new, frames = made.motion, made.video
-            if motion is None:
-                video = made.video.new_empty(len(image), num_frames, *made.video.shape[2:])
-                motion = empty_motion(new, num_frames)
-            else:
-                frames = go_on_from(frames, picture, window.key_index, new.flow_i2v, made.visible)
-                new = chain_motion(frames_of(motion, slice(source, source + 1)), new)
-            kept = slice(window.kept.start, window.kept.stop)
-            there = slice(window.first + kept.start, window.first + kept.stop)
-            video[:, there] = frames[:, kept]
-            for name, field in motion.fields().items():
-                field[:, there] = new.fields()[name][:, kept]
-        assert motion is not None
-        return _result(video, replace(motion, visibility=self.visibility))
+
+        def make(picture: Tensor, key_index: int) -> tuple[Tensor, Motion]:
+            made = self.generate(picture, fps, length, key_index, **options)
+            return made.video, made.motion
+
+        return _result(*join_windows(image, plan_windows(num_frames, keys.pop(), length), make))
 
     @torch.no_grad()
     def generate_motion(

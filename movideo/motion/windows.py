@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -32,7 +32,7 @@ class Window:
         return self.first + self.key_index
 
 
-def plan_windows(num_frames: int, key_index: int, length: int) -> Iterator[Window]:
+def plan_windows(num_frames: int, key_index: int, length: int) -> list[Window]:
     """Windows of equal length that cover a video.
 
     The first lies around the key frame, as near to the middle of it as the video allows. From its
@@ -45,16 +45,59 @@ def plan_windows(num_frames: int, key_index: int, length: int) -> Iterator[Windo
         length: frames of a window, 2 or more.
     """
     first = min(max(key_index - length // 2, 0), num_frames - length)
-    yield Window(first, key_index - first, range(length))
+    windows = [Window(first, key_index - first, range(length))]
     last, start = first + length - 1, first
     while last < num_frames - 1:
         new = min(length - 1, num_frames - 1 - last)
-        yield Window(last, 0, range(1, 1 + new))
+        windows.append(Window(last, 0, range(1, 1 + new)))
         last += new
     while start > 0:
         new = min(length - 1, start)
-        yield Window(start - length + 1, length - 1, range(length - 1 - new, length - 1))
+        new_frames = range(length - 1 - new, length - 1)
+        windows.append(Window(start - length + 1, length - 1, new_frames))
         start -= new
+    return windows
+
+
+def join_windows(
+    key_frame: Tensor,
+    windows: Sequence[Window],
+    make: Callable[[Tensor, int], tuple[Tensor, Motion]],
+) -> tuple[Tensor, Motion]:
+    """The video of all windows, and its motion relative to the key frame.
+
+    Args:
+        key_frame: `(B, 3, H, W)` in [-1, 1].
+        windows: see `plan_windows`.
+        make: gives a window's video `(B, L, 3, H, W)` and motion, of the picture that it goes on
+            from and of where that stands.
+    """
+    frames = max(window.first + window.kept.stop for window in windows)
+    first, *others = windows
+    video, motion = make(key_frame, first.key_index)
+    whole = _room(video, frames), motion.map(lambda field: _room(field, frames))
+    _put(whole, (video, motion), first)
+    for window in others:
+        picture = whole[0][:, window.key_frame]
+        video, motion = make(picture, window.key_index)
+        video = go_on_from(video, picture, window.key_index, motion.flow_i2v, motion.visible)
+        there = slice(window.key_frame, window.key_frame + 1)
+        until = whole[1].map(lambda field, there=there: field[:, there])  # type: ignore[misc]
+        _put(whole, (video, chain_motion(until, motion)), window)
+    return whole
+
+
+def _room(field: Tensor, frames: int) -> Tensor:
+    return field.new_zeros(len(field), frames, *field.shape[2:])
+
+
+def _put(whole: tuple[Tensor, Motion], part: tuple[Tensor, Motion], window: Window) -> None:
+    """Writes the new frames of a window where they belong."""
+    kept = slice(window.kept.start, window.kept.stop)
+    there = slice(window.first + kept.start, window.first + kept.stop)
+    pairs = ((video, *motion.fields().values()) for video, motion in (whole, part))
+    for target, source in zip(*pairs, strict=True):
+        target[:, there] = source[:, kept]
 
 
 def chain_motion(until: Motion, onward: Motion) -> Motion:
@@ -99,17 +142,3 @@ def go_on_from(
     away = (torch.arange(video.shape[1], device=video.device) - key_index).abs()
     share = (1 - away / away.max()).view(-1, 1, 1, 1)
     return (video + share * visible * warp(lost, flow_i2v)).clamp(-1, 1)
-
-
-def frames_of(motion: Motion, frames: slice) -> Motion:
-    """Some frames of a motion."""
-    return motion.map(lambda field: field[:, frames])
-
-
-def empty_motion(like: Motion, num_frames: int) -> Motion:
-    """Room for the motion of a video of so many frames."""
-    return like.map(
-        lambda field: torch.zeros(
-            len(field), num_frames, *field.shape[2:], dtype=field.dtype, device=field.device
-        )
-    )
