@@ -62,7 +62,9 @@ def _wheel() -> Tensor:
     places = np.cumsum([0, *lengths])
     channels = np.array([*colors, colors[0]]).T
     steps = np.arange(places[-1])
-    return torch.tensor([np.interp(steps, places, c) / 255 for c in channels]).float().T
+    return (
+        torch.from_numpy(np.stack([np.interp(steps, places, c) / 255 for c in channels])).float().T
+    )
 
 
 def depth_to_color(depth: Tensor) -> Tensor:
