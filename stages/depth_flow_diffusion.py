@@ -92,7 +92,7 @@ class DepthFlowDiffusion(DiffusionStage):
                 it is shown.
         """
         super().setup(stage)
-        self._check_channels()
+        self._check_network()
         own = type(self.motion_space)
         start = self.init_from and starting_point(self.init_from, self.role())
         if start and start.class_path("motion_space") == class_path(own):
@@ -110,8 +110,8 @@ class DepthFlowDiffusion(DiffusionStage):
         data: Any = getattr(self.trainer, "datamodule", None)
         self.key_frame = self.key_frame.trained(getattr(data, "has_key_frames_anywhere", False))
 
-    def _check_channels(self) -> None:
-        """Of what the network is shown, and of the scale that it is told."""
+    def _check_network(self) -> None:
+        """Whether it takes what it is shown, and the scale that it is told."""
         known = "log_scale" in signature(self.unet.forward).parameters
         if self.flow_scale.predicts and not (known and self.unet.config.get("takes_scale", True)):
             raise UserError(

@@ -119,11 +119,13 @@ class PredictedFlowScale(ModelMixin, FlowScale):
         logits, means, log_stds = self.head(pooled).float().chunk(3, dim=1)
         expected = (intercept + slope * time)[:, None]
         return MixtureSameFamily(
-            Categorical(logits=logits),
+            Categorical(logits=logits, validate_args=False),
             Normal(
                 expected + spread * (means + self.starts),
                 spread * log_stds.clamp(-4, 2).exp(),
+                validate_args=False,  # it would wait for a GPU in every step
             ),
+            validate_args=False,
         )
 
     @override
