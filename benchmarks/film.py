@@ -70,9 +70,7 @@ def _unpack(archive: str, folder: Path) -> Path:
             return Path(medias.extract(inner, folder))
 
 
-def _frames(
-    film: Path, info: VideoInfo, shots: list[tuple[float, float]]
-) -> Iterator[np.ndarray]:
+def _frames(film: Path, info: VideoInfo, shots: list[tuple[float, float]]) -> Iterator[np.ndarray]:
     """The frames of each shot, `(F, H, W, 3)` bytes; shots ascend and do not overlap."""
     height, width = SIZE
     with av.open(str(film)) as container:
