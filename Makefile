@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-slurm check bench bench-check decoders tables weights clean
+.PHONY: help install demo test test-slow test-slurm check bench bench-check decoders tables film weights clean
 
 BASE_PYTHON ?= python3
 PYTHON := .venv/bin/python
@@ -83,14 +83,20 @@ tables: install ## Fill two of the paper's tables with real clips and the embedd
 
 WEIGHTS_FIT = .venv/bin/movideo fit --config $(1).yaml --config weights/$(2).yaml --trainer.logger.init_args.version 0
 
-weights: install ## Train the embedded weights again (hours)
-	.venv/bin/movideo scenes --out weights/scenes --clips 500 --seed 1
-	$(PYTHON) -m benchmarks.sample_clips weights/videos weights/held_out
+film: install ## Fetch a film, cut it into shots, list its clips: weights/film, weights/film_unseen (3 minutes)
+	$(PYTHON) -m pip download --quiet --no-deps --no-binary :all: --dest weights/download moviepy==2.2.1
+	$(PYTHON) -m benchmarks.film weights/download/moviepy-2.2.1.tar.gz weights/film weights/film_unseen
+	$(foreach videos,film film_unseen,\
+	  .venv/bin/movideo index --videos weights/$(videos) --out weights/$(videos).csv --clips_per_video 16 &&) true
+
+weights: film ## Train the embedded weights again (hours)
+	.venv/bin/movideo scenes --out weights/scenes --clips 4000 --seed 1
+	.venv/bin/movideo precompute --config weights/base.yaml
 	$(call WEIGHTS_FIT,stage0,autoencoder)
 	.venv/bin/movideo export --out movideo/weights --checkpoints '[runs/autoencoder/$(CHECKPOINT)]'
 	$(call WEIGHTS_FIT,image_encoder,image_encoder)
-	.venv/bin/movideo export --out weights/parts --checkpoints '[runs/image_encoder/$(CHECKPOINT)]'
-	cp -r weights/parts/image_encoder movideo/weights/
+	.venv/bin/movideo export --out weights/encoder --checkpoints '[runs/image_encoder/$(CHECKPOINT)]'
+	cp -r weights/encoder/image_encoder movideo/weights/
 	$(call WEIGHTS_FIT,stage1,motion)
 	$(call WEIGHTS_FIT,stage2,video)
 	.venv/bin/movideo fit --config stage3.yaml --trainer.logger.init_args.version 0
@@ -99,5 +105,6 @@ weights: install ## Train the embedded weights again (hours)
 	cp -r weights/model/. movideo/weights/
 
 clean: ## Remove what builds, tests and the demo left behind
-	rm -rf bench build dist runs data demo evaluation predictions tables weights .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf bench build dist runs data demo evaluation predictions tables .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find weights -mindepth 1 -maxdepth 1 -not -name parts -exec rm -rf {} +
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
