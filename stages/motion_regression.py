@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from einops import rearrange
-from torch import Tensor, nn
+from torch import Tensor
 
 from movideo.clips.batch import ClipBatch, key_frames
 from movideo.models import ImageEncoder
+from movideo.motion.key_frame_motion import KeyFrameMotion
 from movideo.ops import normalize_depth, resize, resize_flow
 from stages.base import Stage
 
@@ -20,7 +20,7 @@ VELOCITY_UNIT = 0.1  # of the frame's side, a second: what brings velocities nea
 class MotionRegression(Stage):
     """Trains an image encoder to tell depth and velocity of what a picture shows.
 
-    A linear head reads both off each patch token, cell by cell; it is thrown away. Where a picture
+    `KeyFrameMotion` reads both off each patch token, and stage 1 goes on with it. Where a picture
     leaves motion open this learns the mean of what may happen: enough to know where things are and
     which way they point, after thousands of pictures at a fraction of a clip's cost each.
 
@@ -35,31 +35,21 @@ class MotionRegression(Stage):
     def __init__(self, image_encoder: ImageEncoder, cells: int = 4, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.image_encoder = image_encoder
-        self.cells = cells
-        self.head = nn.Linear(image_encoder.token_dim, 3 * cells * cells)
+        self.key_frame = KeyFrameMotion(image_encoder.token_dim, cells)
 
     def components(self) -> dict[str, object]:
-        """The image encoder."""
-        return {"image_encoder": self.image_encoder}
+        """The image encoder, and what reads motion off its tokens."""
+        return {"image_encoder": self.image_encoder, "key_frame": self.key_frame}
 
     def predict(self, images: Tensor) -> Tensor:
-        """Depth and velocity `(B, 3, h, w)` of pictures `(B, 3, H, W)` in [-1, 1].
-
-        Depth is in [-1, 1], near is large; velocity to the right and down, in tenths of the frame's
-        side a second. The grid is that of the patches, `cells` times finer.
-        """
-        rows, columns = self.image_encoder.visual.grid_size
-        patches = self.image_encoder(images)[:, 1:] - self.image_encoder.positions
-        maps: Tensor = rearrange(
-            self.head(patches), "b (r c) (x i j) -> b x (r i) (c j)",
-            r=rows, c=columns, i=self.cells, j=self.cells,
-        )  # fmt: skip
+        """What `KeyFrameMotion.foretell` says of pictures `(B, 3, H, W)` in [-1, 1]."""
+        maps: Tensor = self.key_frame.foretell(self.image_encoder(images))
         return maps
 
     def target(self, batch: ClipBatch) -> Tensor:
         """The same of the labels, along the longest time that a clip has."""
         rows, columns = self.image_encoder.visual.grid_size
-        size = (rows * self.cells, columns * self.cells)
+        size = (rows * self.key_frame.cells, columns * self.key_frame.cells)
         key, frames = batch["key_index"], batch["depth"].shape[1]
         last = torch.where(key < frames - 1 - key, frames - 1, 0)  # the end that is farther away
         seconds = (last - key) / batch["fps"]

@@ -58,7 +58,7 @@ PARTS = {
 }
 # What models and checkpoints of earlier versions lack, and do without.
 OPTIONAL = ("condition_transform", "flow_scale", "key_frame", "motion_noise", "visibility")
-TRAINED = ("unet", "decoder", "flow_scale")
+TRAINED = ("unet", "decoder", "flow_scale", "key_frame")
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 _FILES = ["*.json", "*.safetensors", "*.md"]  # all that is taken from a hub: nothing to execute
 

@@ -65,6 +65,9 @@ class SpatioTemporalUNet(Backbone):
             convolution gives way to a new one.
         image_token_dim: width D of the image tokens; the cross-attention width by default.
         temporal_head_dim: channels a head of temporal attention.
+        shortcut: for each channel of the result the channel of the sample that it starts as: a
+            linear layer leads there past the network, which starts at zero. So one that predicts
+            the clean sample may start from its condition. Nothing leads past it by default.
         takes_scale: be told how far things are to move, as of fps: stage 1 where it is predicted.
         pretrained: the 2-D network's weights: a folder in diffusers' layout, a hub id, a
             .safetensors file, or null for random ones. Their architecture must be `unet_2d`.
@@ -76,7 +79,7 @@ class SpatioTemporalUNet(Backbone):
     Raises:
         UserError: the weights are missing, incomplete, or of another kind or architecture.
         ValueError: if the 2-D network needs inputs or blocks that are not known here, or takes
-            more channels than `in_channels`.
+            more channels than `in_channels`, or if `shortcut` names others than there are.
     """
 
     weight_spec = WeightSpec(files=DIFFUSERS_FILES)
@@ -94,6 +97,7 @@ class SpatioTemporalUNet(Backbone):
         image_token_dim: int | None = None,
         temporal_head_dim: int = 32,
         takes_scale: bool = False,
+        shortcut: list[int] | None = None,
         pretrained: str | None = None,
         subfolder: str | None = None,
         revision: str | None = None,
@@ -121,6 +125,10 @@ class SpatioTemporalUNet(Backbone):
                 old.in_channels, out_channels, old.kernel_size, padding=old.padding
             )
             self.spatial.conv_out = nn.Identity()
+        self.direct: nn.Conv2d | None = None
+        if shortcut is not None:
+            self.direct = _selection(shortcut, in_channels, out_channels)
+            zero_(self.conv_out if out_channels != config.out_channels else self.spatial.conv_out)
         self.fps_encoding = Timesteps(config.block_out_channels[0], True, 0)
         self.fps_embedding = self._embedding_of_a_number()
         if takes_scale:
@@ -168,6 +176,8 @@ class SpatioTemporalUNet(Backbone):
         x = self._traverse(x, *context)
         x = self.spatial.conv_act(self.spatial.conv_norm_out(x))
         out: Tensor = self.conv_out(self.spatial.conv_out(x))
+        if self.direct is not None:
+            out = out + self.direct(sample.flatten(0, 1))
         return out.view(batch, frames, *out.shape[1:])
 
     @override
@@ -314,6 +324,18 @@ def _extra_input(config: FrozenDict, in_channels: int) -> nn.Conv2d | None:
         return None
     convolution = nn.Conv2d(extra, config.block_out_channels[0], kernel, padding=kernel // 2)
     return zero_(convolution)
+
+
+def _selection(chosen: list[int], in_channels: int, out_channels: int) -> nn.Conv2d:
+    """A linear layer over channels that starts as a choice of them."""
+    if len(chosen) != out_channels or not all(0 <= c < in_channels for c in chosen):
+        raise ValueError(
+            f"shortcut {list(chosen)}: give {out_channels} channels of 0 to {in_channels - 1}"
+        )
+    layer = zero_(nn.Conv2d(in_channels, out_channels, 1, bias=False))
+    with torch.no_grad():
+        layer.weight[range(out_channels), chosen] = 1.0
+    return layer
 
 
 def _check(config: FrozenDict, in_channels: int) -> None:

@@ -99,9 +99,9 @@ class KeyFrameOnGrid(KeyFrameCondition):
         shown = []
         if self.needs_picture:
             assert image is not None
-            shown.append(_resized(image, grid))
+            shown.append(resized_picture(image, grid))
         if self.token_dim:
-            shown.append(_resized(self._patches(tokens), grid))
+            shown.append(resized_picture(self._patches(tokens), grid))
         return torch.cat(shown, dim=1)[:, None].expand(-1, num_frames, -1, -1, -1)
 
     def _patches(self, tokens: Tensor) -> Tensor:
@@ -117,7 +117,8 @@ class KeyFrameOnGrid(KeyFrameCondition):
         return patches.transpose(1, 2).unflatten(2, (side, side))  # type: ignore[no-any-return]
 
 
-def _resized(picture: Tensor, grid: tuple[int, int]) -> Tensor:
+def resized_picture(picture: Tensor, grid: tuple[int, int]) -> Tensor:
+    """A picture `(B, C, H, W)` on a grid, averaged where it gets smaller."""
     # In float32: under autocast tokens are bfloat16, which a CPU does not resize.
     return F.interpolate(
         picture.float(), grid, mode="bilinear", align_corners=False, antialias=True

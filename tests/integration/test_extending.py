@@ -58,7 +58,7 @@ def backbone(in_channels: int, out_channels: int) -> dict:
 MODELS = {
     1: {
         "class_path": f"{MINE}.stage.FlowOnlyDiffusion",
-        "init_args": {"unet": backbone(136, 5), "num_inference_steps": 2, **SPACE},
+        "init_args": {"unet": backbone(13, 5), "num_inference_steps": 2, **SPACE},
     },
     2: {
         "init_args": {

@@ -7,7 +7,8 @@ import yaml
 from movideo.cli.configs import shipped_config
 from movideo.models import ImageEncoder, PooledImageEncoder
 from movideo.motion.condition import ConditionTransform, DepthOnly, NoMask, NoWarpedLatent
-from movideo.motion.key_frame import KeyFrameCondition, KeyFrameOnGrid
+from movideo.motion.key_frame import KeyFrameCondition
+from movideo.motion.key_frame_motion import KeyFrameMotion
 from movideo.motion.scale import FlowScale, PredictedFlowScale
 from movideo.motion.space import MotionSpace, PerFrameMotionSpace, QuantileMotionSpace
 from movideo.pipeline import MoVideoPipeline
@@ -26,7 +27,7 @@ OURS = {
     "condition_transform": ConditionTransform,
     "image_encoder": ImageEncoder,
     "motion_space": QuantileMotionSpace,
-    "key_frame": KeyFrameOnGrid,
+    "key_frame": KeyFrameMotion,
     "flow_scale": PredictedFlowScale,
 }
 EMBEDDED = {

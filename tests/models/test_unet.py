@@ -209,6 +209,27 @@ def test_networks_that_do_not_fit_are_refused(config, message):
         SpatioTemporalUNet({**TINY, "attention_head_dim": 8, **config}, in_channels=4)
 
 
+@pytest.mark.parametrize("shortcut", [[0, 1, 2], [0, 1, 2, 6]])
+def test_a_shortcut_from_channels_that_are_not_there(shortcut):
+    with pytest.raises(ValueError, match=r"shortcut .* give 4 channels of 0 to 5"):
+        SpatioTemporalUNet({**TINY, "attention_head_dim": 8}, 6, shortcut=shortcut)
+
+
+@pytest.mark.parametrize("out_channels", [4, 5])
+def test_a_shortcut_starts_as_channels_of_the_sample_and_learns(out_channels):
+    chosen = [5, 2, 2, 0, 1][:out_channels]
+    model = SpatioTemporalUNet(
+        {**TINY, **SHAPES["sd-2"]}, 6, out_channels, TOKEN_DIM, shortcut=chosen
+    )
+    batch = inputs(6)
+    out = model(**batch)
+    assert torch.equal(out, batch["sample"][:, :, chosen])
+    (out - 1.0).square().mean().backward()
+    for layer in (model.direct, model.conv_out if out_channels == 5 else model.spatial.conv_out):
+        assert layer.weight.grad.abs().max() > 0
+    assert model.direct.weight in set(model.new_parameters())
+
+
 def test_a_name_that_the_2d_network_does_not_have_is_refused():
     with pytest.raises(UserError, match="unet_2d: UNet2DConditionModel has no block_out_chanels"):
         SpatioTemporalUNet(TINY | {"block_out_chanels": (16, 32)}, 4, 4, TOKEN_DIM)
