@@ -9,6 +9,7 @@ free scenes how much the directions of several samples spread, for there a pictu
 import argparse
 import math
 from datetime import date
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -22,6 +23,7 @@ from movideo.scenes.files import SceneSettings
 from movideo.scenes.render import Scene
 
 NEAR = 8  # frames from the key frame: all of 17, where that is the centre
+LEAST_SEEN = 30  # pixels of the key frame, of a shape that is judged as a whole
 MOVING = 0.5  # pixels; what a shape must have moved to have a direction
 
 
@@ -60,9 +62,28 @@ def compare(scene: Scene, motion: Motion) -> dict[str, float]:
         "end-point error, px": float(error.mean()),
         "a still's, px": float(lengths[moving].mean()),
         "depth error": unexplained(depth, aligned),
+        "shapes' depth in order": in_order(
+            motion.depth[0, scene.key_index, 0],
+            scene.depth[scene.key_index, 0],
+            scene.layer[scene.key_index, 0],
+        ),
         "log scale": float(found.norm(dim=1).max().clamp(min=1e-3).log()),
         "log true scale": float(lengths.max().clamp(min=1e-3).log()),
     }
+
+
+def in_order(found: Tensor, true: Tensor, layers: Tensor) -> float:
+    """Share of the pairs of shapes, background included, of which the nearer one is found nearer.
+
+    Args:
+        found: depth of the key frame, `(H, W)`; near is large.
+        true: likewise.
+        layers: the index of what is seen, `(H, W)`.
+    """
+    masks = [here for index in layers.unique() if (here := layers == index).sum() >= LEAST_SEEN]
+    means = [(float(found[here].mean()), float(true[here].mean())) for here in masks]
+    right = [(a[0] - b[0]) * (a[1] - b[1]) > 0 for a, b in combinations(means, 2)]
+    return sum(right) / len(right) if right else math.nan
 
 
 def unexplained(found: Tensor, true: Tensor) -> float:
@@ -84,7 +105,7 @@ def free(pipeline: MoVideoPipeline, scenes: int, samples: int, steps: int) -> fl
         flow = sampled_motion(pipeline, scene, samples, index, steps).flow_v2i[:, -1]
         layers = scene.layer[scene.key_index, 0]
         for layer in range(1, int(layers.max()) + 1):
-            if (here := layers == layer).sum() >= 30:
+            if (here := layers == layer).sum() >= LEAST_SEEN:
                 ways = flow[:, :, here].mean(-1)
                 lengths.append(float((ways / ways.norm(dim=1, keepdim=True)).mean(0).norm()))
     return sum(lengths) / len(lengths)

@@ -9,16 +9,19 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from torch import Tensor, nn
 
 from movideo.clips.batch import ClipBatch, split_batch
-from movideo.diffusion import SampleRandomness
+from movideo.diffusion import SampleRandomness, drop_mask
 from movideo.losses import FramePerceptualLoss
 from movideo.metrics import PSNR, SSIM, RandomFeatureDistance, VideoMetric
 from movideo.models import VideoAutoencoder
+from movideo.ops import resize_flow, warp
 from movideo.visualization.contact_sheet import contact_sheet
 from stages.base import Stage
 from stages.metric_rows import OWN, MetricRows, measured_frames
 from stages.randomness import training_randomness
 from stages.schedules import WarmupCosine
 
+# Of a random flow: shifts as shares of the sides, radians, logarithm of the zoom.
+MOST = (0.2, 0.2, 0.15, 0.15)
 VARIANCE_MOMENTUM = 0.98  # the latent's spread, over about the last fifty steps
 
 
@@ -31,6 +34,9 @@ class LatentAutoencoder(Stage):
         perceptual: a further loss, of what a network sees in the frames; none by default.
         kl_weight: weight of the posterior's divergence from a standard normal, summed over the
             latent.
+        moved: probability that a clip's latent is moved before it is decoded, and has to give the
+            moved frames: MoVideo Eq. 12 warps latents, and those of an autoencoder that has never
+            seen that do not move as pictures do. 0 by default, as in the paper.
         optimizer: see `Stage`.
         lr_scheduler: see `Stage`.
         init_from: see `Stage`.
@@ -48,6 +54,7 @@ class LatentAutoencoder(Stage):
         reconstruction: nn.Module | None = None,
         perceptual: FramePerceptualLoss | None = None,
         kl_weight: float = 1e-6,
+        moved: float = 0.0,
         optimizer: OptimizerCallable = torch.optim.AdamW,
         lr_scheduler: LRSchedulerCallable = WarmupCosine,
         init_from: str | None = None,
@@ -59,6 +66,7 @@ class LatentAutoencoder(Stage):
         self.reconstruction = reconstruction or nn.L1Loss()
         self.perceptual = perceptual
         self.kl_weight = kl_weight
+        self.moved = moved
         self.seed = seed
         self.register_buffer("latent_variance", torch.tensor(float("nan")))
         self.metrics = MetricRows(metrics or [PSNR(), SSIM(), RandomFeatureDistance()])
@@ -77,6 +85,8 @@ class LatentAutoencoder(Stage):
             shape = (batch["video"].shape[1], *latents.shape[1:])
             noise = randomness.noise(shape, device=self.device).flatten(0, 1)
             latents = latents + posterior.std * noise
+            if self.moved:
+                latents, frames = self._move(latents, frames, randomness)
         decoded = self.autoencoder.model.decode(latents).sample
         pixel = self.reconstruction(decoded, frames)
         kl = posterior.kl().mean()
@@ -88,6 +98,17 @@ class LatentAutoencoder(Stage):
         if randomness is not None:
             self._measure_scale(posterior.mode().detach())
         return terms
+
+    def _move(
+        self, latents: Tensor, frames: Tensor, randomness: SampleRandomness
+    ) -> tuple[Tensor, Tensor]:
+        """Both along one random flow a clip, where it is drawn, as a latent is warped by Eq. 12."""
+        flow = random_flow(randomness, (frames.shape[-2], frames.shape[-1]), self.device)
+        still = ~drop_mask(randomness.uniform("moved", self.device), self.moved)
+        flow = flow.masked_fill(still[:, None, None, None], 0.0)
+        flow = flow.repeat_interleave(len(frames) // len(flow), dim=0)
+        on_latents = resize_flow(flow, (latents.shape[-2], latents.shape[-1]))
+        return warp(latents, on_latents), warp(frames, flow)
 
     @torch.no_grad()
     def _measure_scale(self, latents: Tensor) -> None:
@@ -158,6 +179,26 @@ class LatentAutoencoder(Stage):
         self.autoencoder.scaling_factor = checkpoint["components"]["autoencoder"]["config"][
             "scaling_factor"
         ]
+
+
+def random_flow(
+    randomness: SampleRandomness, size: tuple[int, int], device: torch.device
+) -> Tensor:
+    """Flow of frames that are shifted, rolled and zoomed at random, `(B, 2, H, W)`, in pixels."""
+    height, width = size
+    right, down, roll, zoom = (
+        (2 * randomness.uniform(name, device) - 1)[:, None, None] * most
+        for name, most in zip(("right", "down", "roll", "zoom"), MOST, strict=True)
+    )
+    ys, xs = torch.meshgrid(
+        torch.arange(height, device=device) - (height - 1) / 2,
+        torch.arange(width, device=device) - (width - 1) / 2,
+        indexing="ij",
+    )
+    cosine, sine = zoom.exp() * roll.cos(), zoom.exp() * roll.sin()
+    dx = cosine * xs - sine * ys - xs + right * width
+    dy = sine * xs + cosine * ys - ys + down * height
+    return torch.stack([dx, dy], dim=1)
 
 
 def _pairs(video: Tensor, reconstructed: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import signature
 from typing import ClassVar, Self
 
@@ -17,6 +17,7 @@ from movideo.hub.config_part import ConfigPart
 from movideo.motion.visibility import Consistency, Visibility
 from movideo.ops import estimate_flow_scale, normalize_depth, normalize_flow, resize, resize_flow
 from movideo.ops.flow_scale import SMALLEST
+from movideo.ops.length import vector_length
 
 
 @dataclass(frozen=True)
@@ -236,6 +237,16 @@ class QuantileMotionSpace(MotionSpace):
     @override
     def normalize_depth(self, depth: Tensor) -> Tensor:
         return normalize_depth(resize(depth, self.grid_of(depth.shape[-2:])), self.quantile)
+
+    @override
+    def split(self, sample: Tensor, key_index: Tensor) -> Motion:
+        """As of every space; vectors longer than 1 are shortened to it, as in normalisation."""
+        motion = super().split(sample, key_index)
+        i2v, v2i = (
+            flow / vector_length(flow).clamp(min=1).unsqueeze(-3)
+            for flow in (motion.flow_i2v, motion.flow_v2i)
+        )
+        return replace(motion, flow_i2v=i2v, flow_v2i=v2i)
 
 
 class PerFrameMotionSpace(MotionSpace):

@@ -183,3 +183,13 @@ def test_depth_of_any_mean_comes_back(moving):
     key = torch.full((6,), 2)
     depths = [s.split(s.encode(*moving), key).depth for s in (space, SPACE)]
     torch.testing.assert_close(*depths, rtol=0, atol=1e-6)
+
+
+def test_no_vector_of_a_sample_is_longer_than_what_flow_was_divided_by():
+    sample = torch.zeros(1, 2, 5, 4, 4)
+    sample[:, 1, 1], sample[:, 1, 2] = 3.0, -4.0  # flow_i2v: 5 long
+    sample[:, 1, 3], sample[:, 1, 4] = 0.3, 0.4
+    motion = QuantileMotionSpace((4, 4)).split(sample, torch.tensor([0]))
+    assert torch.allclose(motion.flow_i2v[0, 1, :, 0, 0], torch.tensor([0.6, -0.8]))
+    assert torch.equal(motion.flow_v2i[0, 1, :, 0, 0], torch.tensor([0.3, 0.4]))
+    assert (motion.flow_i2v[:, 0] == 0).all()

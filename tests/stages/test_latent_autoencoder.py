@@ -1,10 +1,14 @@
+import math
+
 import pytest
 import torch
 
+from movideo.diffusion import SampleRandomness
 from movideo.hub.checkpoint import Checkpoint
 from movideo.losses import FramePerceptualLoss, VGG16Features
 from movideo.metrics import RandomFeatureDistance
 from stages import LatentAutoencoder
+from stages.latent_autoencoder import random_flow
 from tests.stages.parts import ClipData, autoencoder, batch, trainer
 
 
@@ -76,3 +80,47 @@ def test_posterior_noise_and_divergence_are_in_the_training_loss(tmp_path):
     total = found["val/reconstruction"] + found["val/kl"]
     assert found["val/loss"] == pytest.approx(total, rel=1e-5)
     assert found["val/kl"] > 0
+
+
+class Draws(SampleRandomness):
+    """Every draw is the same: 1 is the largest of a random flow."""
+
+    def uniform(self, name, device="cpu"):
+        return torch.tensor([{"right": 0.75, "zoom": 1.0}.get(name, 0.5)])
+
+
+def test_a_random_flow_shifts_and_zooms_about_the_centre():
+    flow = random_flow(Draws(("clip",)), (8, 16), torch.device("cpu"))
+    zoom = math.exp(0.15) - 1
+    assert flow.shape == (1, 2, 8, 16)
+    # Half of the largest shift, 0.2 of 16 pixels; at the border also the zoom, of 7.5 and 3.5.
+    assert flow[0, 0, 3, 15].item() == pytest.approx(1.6 + 7.5 * zoom, rel=1e-5)
+    assert flow[0, 0, 3, 0].item() == pytest.approx(1.6 - 7.5 * zoom, rel=1e-5)
+    assert flow[0, 1, 7, 4].item() == pytest.approx(3.5 * zoom, rel=1e-5)
+
+
+@pytest.mark.parametrize(("moved", "share"), [(0.0, 0), (0.3, 0.3), (1.0, 1)])
+def test_a_moved_latent_has_to_give_the_moved_frames(moved, share):
+    clips = 200
+    stage = LatentAutoencoder(autoencoder(), moved=moved)
+    frames = torch.linspace(-1, 1, 16).expand(2 * clips, 3, 16, 16)
+    randomness = SampleRandomness.of_training(0, 0, range(clips))
+    latents, targets = stage._move(frames[:, :2, ::2, ::2], frames, randomness)
+    changed = (targets != frames).flatten(1).any(1)
+    # Three deviations of a binomial share of 200.
+    assert changed.float().mean().item() == pytest.approx(share, abs=0.1)
+    assert torch.equal(changed, (latents != frames[:, :2, ::2, ::2]).flatten(1).any(1))
+    assert torch.equal(changed[::2], changed[1::2])  # the frames of a clip go one way
+    if share:  # at the centre, away from borders, both are the same ramp
+        middle = targets[:, 0, 7:9, 7:9].mean(dim=(1, 2)), latents[:, 0, 3:5, 3:5].mean(dim=(1, 2))
+        # The subsampled ramp starts half a pixel of it, 1/15, to the left.
+        assert (middle[0] - middle[1] - 1 / 15).abs().max() < 0.02
+
+
+def test_it_is_trained_on_moved_latents(tmp_path):
+    stages = [LatentAutoencoder(autoencoder(), moved=moved) for moved in (0.0, 1.0)]
+    stages[1].load_state_dict(stages[0].state_dict())
+    for stage in stages:
+        trainer(tmp_path, 1, limit_val_batches=0).fit(stage, datamodule=ClipData())
+    weights = [stage.autoencoder.model.decoder.conv_in.weight for stage in stages]
+    assert not torch.equal(*weights)

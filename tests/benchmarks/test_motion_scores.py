@@ -1,0 +1,37 @@
+import pytest
+import torch
+
+from benchmarks.film_motion import by_shot, energy_score
+from benchmarks.picture_to_motion import in_order
+
+
+def test_the_energy_score_of_two_flows_by_hand():
+    truth = torch.zeros(1, 2, 2, 2)
+    samples = torch.zeros(2, 1, 2, 2, 2)
+    samples[0, :, 0], samples[1, :, 1] = 3.0, -4.0
+    # 3 and 4 from the truth, 5 from one another.
+    assert energy_score(samples, truth).item() == pytest.approx(3.5 - 2.5)
+    assert energy_score(samples[:1], truth).item() == pytest.approx(3.0)
+
+
+def test_an_honest_spread_scores_below_its_mean():
+    generator = torch.Generator().manual_seed(0)
+    truth, *samples = torch.randn(65, 4, 2, 8, 8, generator=generator)
+    honest = energy_score(torch.stack(samples), truth)
+    assert honest < energy_score(torch.zeros(1, 4, 2, 8, 8), truth)
+
+
+def test_shots_are_resampled_whole():
+    shots = ["a"] * 9 + ["b"]
+    low, high = by_shot(torch.tensor([0.0] * 9 + [1.0]), shots)
+    # Of two shots, a quarter of the draws is the same shot twice.
+    assert (low, high) == (0.0, 1.0)
+
+
+def test_pairs_of_shapes_in_order():
+    layers = torch.arange(3).repeat_interleave(40)[:, None]
+    true = layers * 1.0
+    assert in_order(true * 0.1 - 3, true, layers) == 1.0
+    assert in_order(-true, true, layers) == 0.0
+    swapped = torch.tensor([0.0, 2.0, 1.0])[layers]
+    assert in_order(swapped, true, layers) == pytest.approx(2 / 3)
