@@ -96,7 +96,7 @@ weights: film ## Train the embedded weights again (hours)
 	.venv/bin/movideo export --out movideo/weights --checkpoints '[runs/autoencoder/$(CHECKPOINT)]'
 	$(call WEIGHTS_FIT,image_encoder,image_encoder)
 	.venv/bin/movideo export --out weights/encoder --checkpoints '[runs/image_encoder/$(CHECKPOINT)]'
-	cp -r weights/encoder/image_encoder movideo/weights/
+	cp -r weights/encoder/. movideo/weights/
 	$(call WEIGHTS_FIT,stage1,motion)
 	$(call WEIGHTS_FIT,stage2,video)
 	.venv/bin/movideo fit --config stage3.yaml --trainer.logger.init_args.version 0

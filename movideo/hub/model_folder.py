@@ -96,8 +96,16 @@ def save_part(part: Any, folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         part.save_pretrained(folder)
+        _forget_origin(folder / "config.json")
     except (OSError, SafetensorError) as error:
         raise cannot_write(folder, error) from error
+
+
+def _forget_origin(config: Path) -> None:
+    """Takes out where diffusers loaded a part from: a path of this machine, of no use elsewhere."""
+    written = json.loads(config.read_text("utf-8")) if config.is_file() else {}
+    if written.pop("_name_or_path", None) is not None:
+        config.write_text(json.dumps(written, indent=2, sort_keys=True) + "\n", "utf-8")
 
 
 class ModelFolder:

@@ -14,8 +14,8 @@ from movideo.cli.tools import export
 from movideo.errors import UserError
 from movideo.hub.card import read_training
 from movideo.hub.checkpoint import Checkpoint
-from movideo.hub.model_folder import starting_point
-from movideo.models import FlowAugmentedDecoder, FrameDecoder
+from movideo.hub.model_folder import save_part, starting_point
+from movideo.models import FlowAugmentedDecoder, FrameDecoder, VideoAutoencoder
 from movideo.pipeline import MoVideoPipeline
 from stages import (
     DepthFlowDiffusion,
@@ -450,3 +450,12 @@ def test_the_digest_is_that_of_the_networks(made, tmp_path):
     content["components"]["unet"]["config"]["image_token_dim"] -= 1
     torch.save(content, tmp_path / "same.ckpt")
     assert read_training(Checkpoint.read(tmp_path / "same.ckpt")).digest == motion.digest
+
+
+def test_where_a_part_was_loaded_from_is_not_written_down(made, tmp_path):
+    export(str(tmp_path / "model"), made[3])
+    again = VideoAutoencoder(str(tmp_path / "model" / "autoencoder"))
+    assert again.model.config["_name_or_path"]
+    for part in (again, MoVideoPipeline.from_pretrained(tmp_path / "model").motion_unet):
+        save_part(part, tmp_path / "again")
+        assert "_name_or_path" not in json.loads((tmp_path / "again" / "config.json").read_text())
