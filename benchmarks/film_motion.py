@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from benchmarks.stage_one import with_stage_one
 from datamodules import VideoClipDataModule
-from datamodules.settings import SplitSettings
+from datamodules.settings import LabelSettings, SplitSettings
 from movideo.clips.batch import ClipBatch, key_frames
 from movideo.diffusion import sample_generator
 from movideo.metrics.bootstrap import percentile_interval
@@ -41,13 +41,14 @@ def energy_score(samples: Tensor, truth: Tensor) -> Tensor:
     return distance(samples, truth).mean() - among / 2
 
 
-def clips(folder: str, per_shot: int) -> Iterator[ClipBatch]:
-    """Every clip of the shots in a folder, with labels, one at a time."""
+def clips(folder: str, per_shot: int, labels: bool = True) -> Iterator[ClipBatch]:
+    """Every clip of the shots in a folder, with its labels or without, one at a time."""
     data = VideoClipDataModule(
         videos=folder,
         clips_per_video=per_shot,
         batch_size=1,
         split=SplitSettings(val=0.0, test=1.0),
+        labels=LabelSettings(enabled=labels),
         num_workers=0,
     )
     data.prepare_data()

@@ -3,6 +3,7 @@ import torch
 
 from benchmarks.film_motion import by_shot, energy_score
 from benchmarks.picture_to_motion import in_order
+from benchmarks.quality import drop
 
 
 def test_the_energy_score_of_two_flows_by_hand():
@@ -35,3 +36,15 @@ def test_pairs_of_shapes_in_order():
     assert in_order(-true, true, layers) == 0.0
     swapped = torch.tensor([0.0, 2.0, 1.0])[layers]
     assert in_order(swapped, true, layers) == pytest.approx(2 / 3)
+
+
+def test_a_score_has_dropped_where_it_is_lower_beyond_its_noise():
+    before = [float(i % 7) for i in range(60)]
+    noise = torch.randn(60, generator=torch.Generator().manual_seed(0)).tolist()
+    same = [value + 0.5 * error for value, error in zip(before, noise, strict=True)]
+    assert drop(same, before)[1] > 0
+    mean, high = drop([value - 0.5 for value in same], before)
+    assert mean == pytest.approx(sum(0.5 * e - 0.5 for e in noise) / 60)
+    assert high < 0
+    # Fewer clips than before are compared with the same ones.
+    assert drop(before[:8], before) == (0.0, 0.0)
