@@ -217,11 +217,17 @@ class LatentVideoDiffusion(DiffusionStage):
             self.log_visualization(f"val/video_{i}", video_visualization(batch, generated, i))
 
     def test_step(self, batch: ClipBatch, batch_idx: int) -> None:
-        """Videos under the label's motion, beside no network at all, and what decoding allows."""
+        """Videos under the label's motion, beside no network at all, and what decoding allows.
+
+        Warping passes through the autoencoder as well, whose losses are no fault of the network's.
+        """
         with self.averaged_weights():
             generated = self.generate(batch)
         motion = label_motion(batch)
-        self.metrics.update(generation_rows(batch, generated, motion))
+        rows = generation_rows(batch, generated, motion)
+        warped = self._decode(self.autoencoder.encode(rows["warp"].video), batch)
+        rows["warp_reconstructed"] = measured(batch, warped, motion)
+        self.metrics.update(rows)
         self.ceiling.update(measured(batch, self._decode(self.target(batch), batch), motion))
 
     def on_test_epoch_end(self) -> None:

@@ -10,6 +10,7 @@ from benchmarks.gpu.cases import cases
 from benchmarks.gpu.scale import PAPER, TINY
 
 
+@pytest.mark.slow
 def test_every_case_runs_on_a_cpu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command.main([str(tmp_path), "--tiny", "--minutes", "20"])
     results = json.loads((tmp_path / "gpu.json").read_text())["results"]

@@ -10,7 +10,7 @@ from movideo.errors import UserError
 from movideo.hub.pretrained import published_noise
 from movideo.models import SpatioTemporalUNet
 from movideo.motion.key_frame import KeyFrameOnGrid
-from movideo.ops import resize_flow, visible_mask
+from movideo.ops import resize_flow, visible_mask, warp
 from stages import DepthFlowDiffusion, LatentVideoDiffusion
 from stages.randomness import training_randomness
 from tests.stages.parts import (
@@ -187,6 +187,20 @@ def test_test_measures_generated_videos_and_their_ceiling(tmp_path):
     names = {"test/psnr", "test/psnr_repeat", "test/psnr_warp", "test/psnr_reconstructed"}
     assert names <= set(found)
     assert all(torch.isfinite(torch.tensor(found[name])) for name in names)
+
+
+@torch.no_grad()
+def test_warping_is_measured_through_the_same_autoencoder(monkeypatch):
+    stage, seen = LatentVideoDiffusion(**video_parts()).eval(), {}
+    monkeypatch.setattr(stage.metrics, "update", seen.update)
+    clip = batch(1)
+    stage.test_step(clip, 0)
+    key = clip["video"][:, clip["key_index"][0]][:, None]
+    warped = stage.autoencoder.decode(stage.autoencoder.encode(warp(key, clip["flow_i2v"])))
+    found = seen["warp_reconstructed"].video
+    # Both were rounded to bytes on the way, which an untrained autoencoder hardly enlarges.
+    assert (found - warped.clamp(-1, 1)).abs().mean() < 0.01
+    assert (found - seen["warp"].video).abs().mean() > 0.1
 
 
 def test_a_network_for_other_channels_is_refused_in_one_line(tmp_path):
