@@ -34,7 +34,8 @@ def energy_score(samples: Tensor, truth: Tensor) -> Tensor:
     """
 
     def distance(a: Tensor, b: Tensor) -> Tensor:
-        return (a - b).norm(dim=-3).mean(dim=(-3, -2, -1))
+        lengths: Tensor = (a - b).norm(dim=-3)
+        return lengths.mean(dim=(-3, -2, -1))
 
     count = len(samples)
     among = distance(samples[:, None], samples[None]).sum() / max(count * (count - 1), 1)

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,7 +43,7 @@ def of_scene(pipeline: MoVideoPipeline, scene: Scene, name: str) -> dict[str, fl
     true = Motion(2 * scene.depth[None] - 1, scene.flow_i2v[None], scene.flow_v2i[None])
     warped = _reconstructed(pipeline, warp(image[:, None], true.flow_i2v))
     still = image[:, None].expand_as(video)
-    options = {"fps": fps, "num_frames": video.shape[1], "key_index": key}
+    options: dict[str, Any] = {"fps": fps, "num_frames": video.shape[1], "key_index": key}
     drawn = pipeline.generate(image, generator=sample_generator(0, name), **options)
     guided = pipeline.generate(image, generator=sample_generator(0, name), motion=true, **options)
     told = compare(scene, drawn.motion)

@@ -58,10 +58,11 @@ def write_motion_videos(path: str | Path, motion: Motion, fps: float) -> None:
 
 def warped_key_frame(batch: ClipBatch, motion: Motion, index: int) -> Tensor:
     """The key frame along the flow, `(F, 3, H, W)`, black where occluded."""
-    return _warped(batch["video"][index, batch["key_index"][index]], motion, index)
+    return warped_picture(batch["video"][index, batch["key_index"][index]], motion, index)
 
 
-def _warped(key: Tensor, motion: Motion, index: int) -> Tensor:
+def warped_picture(key: Tensor, motion: Motion, index: int) -> Tensor:
+    """A picture `(3, H, W)` along the flow of one clip, `(F, 3, H, W)`, black where occluded."""
     mask = motion.visible[index]
     return (warp(key, motion.flow_i2v[index]) + 1) * mask - 1
 
@@ -96,7 +97,7 @@ def result_visualization(key_frame: Tensor, video: Tensor, motion: Motion) -> Te
     """
     rows: Mapping[str, Tensor] = {
         **motion_rows(motion, 0),
-        "warped key": _warped(key_frame.to(video), motion, 0),
+        "warped key": warped_picture(key_frame.to(video), motion, 0),
         "result": video[0],
     }
     return contact_sheet(rows)
