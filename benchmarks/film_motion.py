@@ -19,7 +19,7 @@ from tqdm import tqdm
 from benchmarks.stage_one import with_stage_one
 from datamodules import VideoClipDataModule
 from datamodules.settings import LabelSettings, SplitSettings
-from movideo.clips.batch import ClipBatch, key_frames
+from movideo.clips.batch import ClipBatch, key_frames, to_clip_batch
 from movideo.diffusion import sample_generator
 from movideo.metrics.bootstrap import percentile_interval
 from movideo.pipeline import MoVideoPipeline
@@ -54,7 +54,7 @@ def clips(folder: str, per_shot: int, labels: bool = True) -> Iterator[ClipBatch
     )
     data.prepare_data()
     data.setup("test")
-    yield from data.test_dataloader()
+    yield from map(to_clip_batch, data.test_dataloader())
 
 
 def scores(
