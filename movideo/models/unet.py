@@ -67,7 +67,8 @@ class SpatioTemporalUNet(Backbone):
         temporal_head_dim: channels a head of temporal attention.
         shortcut: for each channel of the result the channel of the sample that it starts as: a
             linear layer leads there past the network, which starts at zero. So one that predicts
-            the clean sample may start from its condition. Nothing leads past it by default.
+            the clean sample may start from its condition. Nothing leads past it by default, nor with
+            an empty list.
         takes_scale: be told how far things are to move, as of fps: stage 1 where it is predicted.
         pretrained: the 2-D network's weights: a folder in diffusers' layout, a hub id, a
             .safetensors file, or null for random ones. Their architecture must be `unet_2d`.
@@ -126,7 +127,7 @@ class SpatioTemporalUNet(Backbone):
             )
             self.spatial.conv_out = nn.Identity()
         self.direct: nn.Conv2d | None = None
-        if shortcut is not None:
+        if shortcut:
             self.direct = _selection(shortcut, in_channels, out_channels)
             zero_(self.conv_out if out_channels != config.out_channels else self.spatial.conv_out)
         self.fps_encoding = Timesteps(config.block_out_channels[0], True, 0)

@@ -66,7 +66,7 @@ def test_its_checkpoint_goes_on(movideo, saved, stage):
             "--model.flow_scale=movideo.motion.scale.FlowScale",
             "--model.unet.takes_scale=false",
         ],
-        2: [PRINTED_SPACE, "--model.unet.shortcut=null"],
+        2: [PRINTED_SPACE, "--model.unet.shortcut=[]"],
     }.get(stage, [])  # the shipped configs of that version had the paper's form
     done = movideo(
         "fit",
