@@ -67,8 +67,8 @@ class SpatioTemporalUNet(Backbone):
         temporal_head_dim: channels a head of temporal attention.
         shortcut: for each channel of the result the channel of the sample that it starts as: a
             linear layer leads there past the network, which starts at zero. So one that predicts
-            the clean sample may start from its condition. Nothing leads past it by default, nor with
-            an empty list.
+            the clean sample may start from its condition. By default, and if the list is empty,
+            nothing leads past it.
         takes_scale: be told how far things are to move, as of fps: stage 1 where it is predicted.
         pretrained: the 2-D network's weights: a folder in diffusers' layout, a hub id, a
             .safetensors file, or null for random ones. Their architecture must be `unet_2d`.
