@@ -21,9 +21,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.film_motion import UNSEEN, clips
+from benchmarks.quality import over_the_still
 from benchmarks.stage_one import SEED
 from movideo.diffusion import sample_generator
-from movideo.metrics import masked_psnr
 from movideo.motion import CameraPath, ClipShape
 from movideo.motion.space import Motion
 from movideo.pipeline import MoVideoPipeline
@@ -62,9 +62,7 @@ class Shown:
     @property
     def gain(self) -> float:
         """PSNR over that of the key frame standing still, in dB, the key frame left out."""
-        kept = [i for i in range(len(self.truth)) if i != self.key_index]
-        true, still = self.truth[None, kept], self.truth[None, [self.key_index] * len(kept)]
-        return float(masked_psnr(self.video[None, kept], true) - masked_psnr(still, true))
+        return over_the_still(self.video[None], self.truth[None], self.key_index)
 
 
 def made(pipeline: MoVideoPipeline, name: str, truth: Tensor, key: int, fps: float) -> Shown:

@@ -10,11 +10,9 @@ from torch import Tensor
 
 from movideo.clips.batch import ClipBatch, key_frames
 from movideo.models import ImageEncoder
-from movideo.motion.key_frame_motion import KeyFrameMotion
+from movideo.motion.key_frame_motion import VELOCITY_UNIT, KeyFrameMotion
 from movideo.ops import normalize_depth, resize, resize_flow
 from stages.base import Stage
-
-VELOCITY_UNIT = 0.1  # of the frame's side, a second: what brings velocities near one
 
 
 class MotionRegression(Stage):

@@ -24,6 +24,7 @@ from movideo.hub.weight_files import LOADING_ERRORS, first_line
 from movideo.models.image_encoder import sinusoidal_positions
 from movideo.motion.key_frame import KeyFrameOnGrid, resized_picture
 
+VELOCITY_UNIT = 0.1  # of the frame's side, a second: what brings velocities near one
 SLOW = 0.25  # in the velocity's unit: what is slower comes out smaller than 1, for it may be noise
 
 
@@ -75,7 +76,7 @@ class KeyFrameMotion(ModelMixin, KeyFrameOnGrid):
         try:
             learnt = from_pretrained_strictly(KeyFrameMotion, str(folder))
             self.head.load_state_dict(learnt.head.state_dict())
-        except (*LOADING_ERRORS, RuntimeError) as error:
+        except LOADING_ERRORS as error:
             raise UserError(
                 f"{folder}: no KeyFrameMotion of token_dim {self.token_dim} and cells {self.cells} "
                 f"({first_line(error)}); name the folder that holds one, or null"

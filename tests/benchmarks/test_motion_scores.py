@@ -48,3 +48,9 @@ def test_a_score_has_dropped_where_it_is_lower_beyond_its_noise():
     assert high < 0
     # Fewer clips than before are compared with the same ones.
     assert drop(before[:8], before) == (0.0, 0.0)
+
+
+def test_a_score_that_is_gone_has_dropped():
+    nothing = float("nan")
+    assert drop([1.0, nothing], [1.0, 2.0])[1] == -float("inf")
+    assert drop([1.0, nothing], [1.0, nothing]) == (0.0, 0.0)  # a clip that never had one
