@@ -75,6 +75,11 @@ def scores(
     return own, still, others, float(truth.norm(dim=1).mean())
 
 
+def shot_of(name: str) -> str:
+    """The video of a clip, by the clip's name: `bbb_001` of `bbb_001_21.625_33283f`."""
+    return name.rsplit("_", 2)[0]
+
+
 def by_shot(differences: Tensor, shots: list[str]) -> tuple[float, float]:
     """The middle 95% of the mean of what clips of resampled shots have."""
     names = sorted(set(shots))
@@ -103,7 +108,7 @@ def main() -> None:
     for clip in tqdm(list(clips(options.unseen, options.clips_per_shot)), desc="clips"):
         chosen = torch.randperm(len(known), generator=generator)[: options.samples]
         values.append(scores(pipeline, clip, known[chosen], options.steps))
-        shots.append(clip["name"][0].rpartition(":")[0])
+        shots.append(shot_of(clip["name"][0]))
     own, still, others, moved = torch.tensor(values).T
     print("| energy score, px | mean | stage 1 less this, 95% by shot |\n| --- | ---: | ---: |")
     print(f"| {options.samples} samples of stage 1 | {own.mean():.3f} | |")

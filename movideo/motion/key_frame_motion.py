@@ -19,6 +19,7 @@ from movideo.hub.pretrained import (
     check_weight_folder,
     embedded_folder,
     from_pretrained_strictly,
+    read_config,
 )
 from movideo.hub.weight_files import LOADING_ERRORS, first_line
 from movideo.models.image_encoder import sinusoidal_positions
@@ -73,6 +74,7 @@ class KeyFrameMotion(ModelMixin, KeyFrameOnGrid):
 
     def _take(self, folder: Path) -> None:
         check_weight_folder(folder)
+        read_config(folder)  # of a folder that is not there diffusers would ask a hub
         try:
             learnt = from_pretrained_strictly(KeyFrameMotion, str(folder))
             self.head.load_state_dict(learnt.head.state_dict())

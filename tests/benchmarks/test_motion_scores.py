@@ -1,9 +1,10 @@
 import pytest
 import torch
 
-from benchmarks.film_motion import by_shot, energy_score
+from benchmarks.film_motion import by_shot, clips, energy_score, shot_of
 from benchmarks.picture_to_motion import in_order
 from benchmarks.quality import drop
+from movideo.video.write import write_mp4
 
 
 def test_the_energy_score_of_two_flows_by_hand():
@@ -27,6 +28,14 @@ def test_shots_are_resampled_whole():
     low, high = by_shot(torch.tensor([0.0] * 9 + [1.0]), shots)
     # Of two shots, a quarter of the draws is the same shot twice.
     assert (low, high) == (0.0, 1.0)
+
+
+def test_clips_of_one_video_are_of_one_shot(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("bbb_001", "other"):
+        write_mp4(tmp_path / "shots" / f"{name}.mp4", torch.zeros(60, 3, 64, 64), fps=20)
+    shots = [shot_of(clip["name"][0]) for clip in clips("shots", 2, labels=False)]
+    assert sorted(shots) == ["bbb_001", "bbb_001", "other", "other"]
 
 
 def test_pairs_of_shapes_in_order():

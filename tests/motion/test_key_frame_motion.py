@@ -82,5 +82,12 @@ def test_weights_of_another_encoder(condition, tmp_path):
     condition.save_pretrained(tmp_path)
     with pytest.raises(UserError, match="no KeyFrameMotion of token_dim 16 and cells 2"):
         KeyFrameMotion(16, CELLS, pretrained=str(tmp_path))
-    with pytest.raises(UserError, match="no KeyFrameMotion"):
+
+
+def test_weights_that_are_not_there_or_broken(condition, tmp_path):
+    with pytest.raises(UserError, match="nothing"):
         KeyFrameMotion(DIM, CELLS, pretrained=str(tmp_path / "nothing"))
+    condition.save_pretrained(tmp_path)
+    (tmp_path / "diffusion_pytorch_model.safetensors").write_bytes(b"broken")
+    with pytest.raises(UserError, match=r"no KeyFrameMotion .*name the folder"):
+        KeyFrameMotion(DIM, CELLS, pretrained=str(tmp_path))
