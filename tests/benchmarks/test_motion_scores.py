@@ -32,8 +32,9 @@ def test_shots_are_resampled_whole():
 
 def test_clips_of_one_video_are_of_one_shot(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("bbb_001", "other"):
-        write_mp4(tmp_path / "shots" / f"{name}.mp4", torch.zeros(60, 3, 64, 64), fps=20)
+    for name, grey in (("bbb_001", 0.0), ("other", 0.5)):  # the same video twice would count once
+        video = torch.full((60, 3, 64, 64), grey)
+        write_mp4(tmp_path / "shots" / f"{name}.mp4", video, fps=20)
     shots = [shot_of(clip["name"][0]) for clip in clips("shots", 2, labels=False)]
     assert sorted(shots) == ["bbb_001", "bbb_001", "other", "other"]
 
