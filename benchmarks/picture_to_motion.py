@@ -2,7 +2,8 @@
 
 python -m benchmarks.picture_to_motion CHECKPOINT
 
-On readable scenes one sample, without guidance, against the truth and beside no motion at all; on
+On readable scenes one sample, without guidance, against the truth and beside no motion at all, and
+what the key frame's tokens foretell by themselves, where the model reads it off them; on
 free scenes how much the directions of several samples spread, for there a picture says nothing.
 """
 
@@ -16,6 +17,8 @@ from torch import Tensor
 from tqdm import tqdm
 
 from benchmarks.stage_one import SEED, sampled_motion, with_stage_one
+from movideo.motion.key_frame import resized_picture
+from movideo.motion.key_frame_motion import VELOCITY_UNIT, KeyFrameMotion
 from movideo.motion.space import Motion
 from movideo.ops import normalize_depth
 from movideo.pipeline import MoVideoPipeline
@@ -35,8 +38,11 @@ def readable(
     settings = SceneSettings(scenes, SEED, readable=1.0)
     for index in tqdm(range(scenes), desc="readable scenes"):
         scene = settings.render(index, key_index=key_index)
-        motion = sampled_motion(pipeline, scene, 1, index, steps)
-        for name, value in compare(scene, motion).items():
+        values = compare(scene, sampled_motion(pipeline, scene, 1, index, steps))
+        if isinstance(pipeline.key_frame, KeyFrameMotion):
+            alone = compare(scene, foretold(pipeline, scene))
+            values |= {f"foretold alone: {n}": alone[n] for n in ("cosine", "end-point error, px")}
+        for name, value in values.items():
             if not math.isnan(value):
                 found.setdefault(name, []).append(value)
     means = {name: sum(values) / len(values) for name, values in found.items()}
@@ -44,6 +50,19 @@ def readable(
     logs = torch.tensor([found["log scale"], found["log true scale"]])
     means["scale, median of found over true"] = float((logs[0] - logs[1]).median().exp())
     return {name: value for name, value in means.items() if "log" not in name}
+
+
+@torch.no_grad()
+def foretold(pipeline: MoVideoPipeline, scene: Scene) -> Motion:
+    """The mean motion that the tokens of a scene's key frame foretell, at an even speed."""
+    tokens = pipeline.image_encoder(scene.video[scene.key_index][None])
+    size = (scene.video.shape[-2], scene.video.shape[-1])
+    maps = resized_picture(pipeline.key_frame.foretell(tokens), size)
+    sides = torch.tensor([size[1], size[0]])[:, None, None]
+    seconds = (torch.arange(len(scene.video)) - scene.key_index) / scene.fps
+    flow = seconds[None, :, None, None, None] * (maps[:, 1:] * VELOCITY_UNIT * sides)[:, None]
+    depth = maps[:, None, :1].expand(-1, len(seconds), -1, -1, -1)
+    return Motion(depth, -flow, flow)
 
 
 def compare(scene: Scene, motion: Motion) -> dict[str, float]:

@@ -1,9 +1,14 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
 
 from benchmarks.film_motion import by_shot, clips, energy_score, shot_of
-from benchmarks.picture_to_motion import in_order
+from benchmarks.picture_to_motion import foretold, in_order
 from benchmarks.quality import drop
+from movideo.motion.key_frame_motion import KeyFrameMotion
+from movideo.pipeline import MoVideoPipeline
+from movideo.scenes.files import SceneSettings
 from movideo.video.write import write_mp4
 
 
@@ -64,3 +69,17 @@ def test_a_score_that_is_gone_has_dropped():
     nothing = float("nan")
     assert drop([1.0, nothing], [1.0, 2.0])[1] == -float("inf")
     assert drop([1.0, nothing], [1.0, nothing]) == (0.0, 0.0)  # a clip that never had one
+
+
+def test_what_is_foretold_moves_evenly_in_pixels():
+    key_frame = KeyFrameMotion(128)
+    key_frame.head.weight.data.zero_()
+    key_frame.head.bias.data[16:32] = 2.0  # to the right: a fifth of the side a second
+    key_frame.head.bias.data[32:] = 0.0
+    encoder = MoVideoPipeline.from_pretrained("embedded").image_encoder
+    scene = SceneSettings(1, 0, readable=1.0).render(0)
+    motion = foretold(SimpleNamespace(image_encoder=encoder, key_frame=key_frame), scene)
+    seconds = (16 - scene.key_index) / scene.fps
+    expected = torch.tensor([0.2 * 64 * seconds, 0.0])[:, None, None].expand(2, 64, 64)
+    assert torch.allclose(motion.flow_v2i[0, 16], expected, atol=1e-4)
+    assert (motion.flow_v2i[0, scene.key_index] == 0).all()
