@@ -21,7 +21,7 @@ from datamodules import VideoClipDataModule
 from datamodules.settings import LabelSettings, SplitSettings
 from movideo.clips.batch import ClipBatch, key_frames, to_clip_batch
 from movideo.diffusion import sample_generator
-from movideo.metrics.bootstrap import percentile_interval
+from movideo.metrics.bootstrap import percentile_interval, resample_groups
 from movideo.pipeline import MoVideoPipeline
 
 TRAINED, UNSEEN = "weights/film", "weights/film_unseen"
@@ -82,14 +82,9 @@ def shot_of(name: str) -> str:
 
 def by_shot(differences: Tensor, shots: list[str]) -> tuple[float, float]:
     """The middle 95% of the mean of what clips of resampled shots have."""
-    names = sorted(set(shots))
-    groups = [differences[[shot == name for shot in shots]] for name in names]
-
-    def resampled(generator: torch.Generator) -> Tensor:
-        chosen = torch.randint(len(groups), (len(groups),), generator=generator)
-        return torch.cat([groups[i] for i in chosen.tolist()]).mean()
-
-    return percentile_interval(resampled, 0.95, 2000, seed=0)
+    return percentile_interval(
+        lambda generator: differences[resample_groups(shots, generator)].mean(), 0.95, 2000, seed=0
+    )
 
 
 def main() -> None:

@@ -384,6 +384,10 @@ class VideoClipDataModule(L.LightningDataModule):
         """A test clip by its name, `(F, 3, H, W)` in [-1, 1]."""
         return read_clip(next(c for c in self._datasets["test"].clips if c.name == name))
 
+    def video_of(self, name: str) -> str:
+        """The video that a test clip is cut from, by the clip's name."""
+        return str(next(c for c in self._datasets["test"].clips if c.name == name).video)
+
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
         """The test clips."""
         return self.test_dataloader()

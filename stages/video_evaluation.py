@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -27,6 +28,7 @@ from movideo.hub import EMBEDDED
 from movideo.hub.needs import WeightSpec
 from movideo.metrics import VideoMetric
 from movideo.metrics.base import Description, clip_ids
+from movideo.metrics.bootstrap import Difference
 from movideo.processes import gather_objects, of_first
 from movideo.text_to_image import TextToImage
 from movideo.video.write import write_image
@@ -46,6 +48,7 @@ class VideoEvaluation(L.LightningModule):
         model: of the methods that name none: a folder written by `movideo export`, a hub id, or by
             default the small one that comes along.
         table: which of the paper's tables stands beside (see `movideo.evaluation.published`).
+        baseline: title of the method that the others are compared with, video by video.
         depth_estimator: estimates the motion of true clips that come without labels.
         flow_estimator: likewise.
         text_to_image: draws the key frames of prompts.
@@ -53,7 +56,8 @@ class VideoEvaluation(L.LightningModule):
         out: the report's folder.
 
     Raises:
-        UserError: there is no method, no metric or no such table, or a method's title does not do.
+        UserError: there is no method, no metric, no such table or baseline, or a method's title
+            does not do.
     """
 
     weight_spec = WeightSpec(checkpoints={"model": "movideo export"})
@@ -64,6 +68,7 @@ class VideoEvaluation(L.LightningModule):
         metrics: list[VideoMetric],
         model: str = EMBEDDED,
         table: str | None = None,
+        baseline: str | None = None,
         depth_estimator: DepthEstimator | None = None,
         flow_estimator: FlowEstimator | None = None,
         text_to_image: TextToImage | None = None,
@@ -79,7 +84,12 @@ class VideoEvaluation(L.LightningModule):
                 raise UserError(
                     f"model.methods: {title!r} cannot name a folder of its own; rename it"
                 )
+        if baseline is not None and baseline not in methods:
+            raise UserError(
+                f"model.baseline: {baseline!r} is none of the methods ({', '.join(methods)})"
+            )
         self.table = table
+        self.baseline = baseline
         if table is not None:
             published_table(table)  # refuses what is none before hours are spent
         self.seed = seed
@@ -157,16 +167,20 @@ class VideoEvaluation(L.LightningModule):
         names = gather_objects(self._names)
         rows: dict[str, ReportRow] = {}
         if self.trainer.is_global_zero:
+            self._names = set().union(*names)
+            beside = self._differences()
             rows = {
-                title: ReportRow(self.methods[title].settings(), _measured(cells, self.seed))
+                title: ReportRow(
+                    self.methods[title].settings(), _measured(cells, self.seed, beside[title])
+                )
                 for title, cells in self.cells.items()
             }
         rows = of_first(rows)
         if self.trainer.is_global_zero:
-            self._names = set().union(*names)
             pictures = self._pictures()
             report = Report(
                 table=self.table,
+                baseline=self.baseline,
                 data=self._data_protocol(),
                 seed=self.seed,
                 metrics={metric.name: MetricInfo.of(metric) for metric in self.metrics},
@@ -182,6 +196,21 @@ class VideoEvaluation(L.LightningModule):
             rank_zero_info(f"report: {write_page(report, self.out)}")
         for title, row in rows.items():
             self.log_dict({f"test/{title}/{name}": m.value for name, m in row.metrics.items()})
+
+    def _differences(self) -> dict[str, dict[str, Difference | None]]:
+        """By method and metric, what the method has more than the baseline."""
+        beside = self.cells.get(self.baseline or "", {})
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        video_of = getattr(data, "video_of", str)  # somebody else's data may not tell
+        groups = {int(clip_ids([name])): video_of(name) for name in self._names if beside}
+        return {
+            title: {
+                name: cells[name].difference(metric, groups, seed=self.seed)
+                for name, metric in beside.items()
+                if title != self.baseline
+            }
+            for title, cells in self.cells.items()
+        }
 
     def _data_protocol(self) -> Description:
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
@@ -210,7 +239,12 @@ class VideoEvaluation(L.LightningModule):
         return clip_visualization(data.true_clip(name), videos)
 
 
-def _measured(cells: dict[str, VideoMetric], seed: int) -> dict[str, Measured]:
+def _measured(
+    cells: dict[str, VideoMetric], seed: int, differences: dict[str, Difference | None]
+) -> dict[str, Measured]:
     """Those of a method's metrics that apply to it."""
-    measured = {name: Measured.of(metric, seed) for name, metric in cells.items()}
+    measured = {
+        name: replace(Measured.of(metric, seed), difference=differences.get(name))
+        for name, metric in cells.items()
+    }
     return {name: found for name, found in measured.items() if found.samples}

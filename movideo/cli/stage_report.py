@@ -41,6 +41,7 @@ def stage_report(
         rows.setdefault(row or stage, {})[metric] = measured
     return Report(
         table=None,
+        baseline=None,
         data=data,
         seed=seed,
         metrics={name: _info(name, measured_by) for cells in rows.values() for name in cells},

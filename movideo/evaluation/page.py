@@ -39,6 +39,7 @@ def page(report: Report) -> str:
         f"# {published.title if published else 'Evaluation'}",
         _main_table(report, published),
         *_notes(report, published),
+        *_beside_baseline(report),
         *_pictures(report),
         *_not_computed(report),
         "## Description",
@@ -121,6 +122,41 @@ def _notes(report: Report, published: PublishedTable | None) -> Iterator[str]:
     if published:
         lines.append(_source(report, published))
     yield "\n".join(f"- {line}" for line in lines + list(_warnings(report)))
+
+
+def _beside_baseline(report: Report) -> Iterator[str]:
+    """What each row has more than the baseline, video by video."""
+    rows = {title: row for title, row in report.rows.items() if title != report.baseline}
+    names = [
+        name
+        for name in report.metrics
+        if any(row.metrics[name].difference for row in rows.values() if name in row.metrics)
+    ]
+    if report.baseline is None or not names:
+        return
+    yield f"## Beside {text(report.baseline)}"
+    header = ["method", *(heading(name, report.metrics[name]) for name in names)]
+    yield table(
+        header,
+        ([text(title), *(_difference(row, name) for name in names)] for title, row in rows.items()),
+    )
+    yield (
+        "What a method has more, on the clips that both have. In brackets: 95% confidence, by a "
+        "bootstrap over the videos that clips are cut from, both methods drawn alike; bold where "
+        "it leaves out zero."
+    )
+
+
+def _difference(row: ReportRow, name: str) -> str:
+    found = row.metrics[name].difference if name in row.metrics else None
+    if found is None:
+        return NONE
+    value = f"{found.value:+.4g}"
+    if found.interval is None:
+        return value
+    low, high = found.interval
+    written = f"**{value}**" if low > 0 or high < 0 else value
+    return f"{written} [{low:+.4g}, {high:+.4g}]"
 
 
 def _source(report: Report, published: PublishedTable) -> str:

@@ -13,10 +13,10 @@ from movideo.errors import UserError
 from movideo.evaluation.examples import Better, Pictures, Shown
 from movideo.evaluation.provenance import Run, Software
 from movideo.metrics.base import Description, VideoMetric
-from movideo.metrics.bootstrap import Interval
+from movideo.metrics.bootstrap import Difference, Interval
 from movideo.storage.atomic import whole_file
 
-FORMAT = 2
+FORMAT = 3
 FILE = "report.json"
 DIGITS = 6  # that count, of numbers in the file
 
@@ -63,12 +63,14 @@ class Measured:
         interval: 95% confidence, by bootstrap; None where there is none.
         samples: videos that have this metric.
         warning: what to bear in mind.
+        difference: from the report's baseline, paired; None where there is none.
     """
 
     value: float
     interval: Interval | None
     samples: int
     warning: str | None
+    difference: Difference | None = None
 
     @classmethod
     def of(cls, metric: VideoMetric, seed: int = 0) -> Self:
@@ -108,6 +110,7 @@ class Report:
 
     Attributes:
         table: the paper's table that it stands beside (see `published`), if any.
+        baseline: title of the row that the others are compared with, if any.
         data: protocol of the data set.
         seed: of the noise and of the bootstrap.
         metrics: the columns, by name.
@@ -119,6 +122,7 @@ class Report:
     """
 
     table: str | None
+    baseline: str | None
     data: Description
     seed: int
     metrics: dict[str, MetricInfo]
@@ -188,7 +192,9 @@ def read_report(path: str | Path) -> Report:
         )
     try:
         if version == 1:
-            found, version = _renamed(found), FORMAT
+            found, version = _renamed(found), 2
+        if version == 2:
+            found, version = _without_baseline(found), FORMAT
         report = _parsed(found)
     except (TypeError, ValueError, KeyError, AttributeError) as error:
         raise _no_report(place) from error
@@ -206,6 +212,15 @@ def _renamed(found: Any) -> Any:
     return found
 
 
+def _without_baseline(found: Mapping[str, Any]) -> Any:
+    """A report of format 2, which compared no row with another."""
+    rows = {
+        title: {**row, "metrics": {m: {**c, "difference": None} for m, c in row["metrics"].items()}}
+        for title, row in found["rows"].items()
+    }
+    return {**found, "baseline": None, "rows": rows}
+
+
 def _no_report(path: Path) -> UserError:
     return UserError(f"{path}: no report of movideo test, or damaged; name another file")
 
@@ -216,6 +231,7 @@ def _parsed(found: Mapping[str, Any]) -> Report:
         **{
             **found,
             "table": None if found["table"] is None else str(found["table"]),
+            "baseline": None if found["baseline"] is None else str(found["baseline"]),
             "data": dict(found["data"]),
             "seed": int(found["seed"]),
             "metrics": {name: _metric(f) for name, f in found["metrics"].items()},
@@ -240,12 +256,19 @@ def _row(found: Mapping[str, Any]) -> ReportRow:
 
 
 def _cell(found: Mapping[str, Any]) -> Measured:
+    difference = found["difference"]
+    if difference is not None:
+        difference = Difference(**{**difference, **_estimate(difference)})
+    return Measured(**{**found, **_estimate(found), "difference": difference})
+
+
+def _estimate(found: Mapping[str, Any]) -> dict[str, Any]:
     interval = found["interval"]
     if interval is not None:
         low, high = interval
         interval = _number(low), _number(high)
     value, samples = _number(found["value"]), int(found["samples"])
-    return Measured(**{**found, "value": value, "interval": interval, "samples": samples})
+    return {"value": value, "interval": interval, "samples": samples}
 
 
 def _pictures(found: Mapping[str, Any]) -> Pictures:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from copy import deepcopy
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -13,7 +13,13 @@ import torch.distributed
 from torch import Tensor
 from torchmetrics import Metric
 
-from movideo.metrics.bootstrap import Interval, percentile_interval, resample
+from movideo.metrics.bootstrap import (
+    Difference,
+    Interval,
+    percentile_interval,
+    resample,
+    resample_groups,
+)
 from movideo.metrics.clips import MeasuredClips
 from movideo.processes import all_gather_objects, gather_objects
 
@@ -165,6 +171,51 @@ class VideoMetric(Metric):
             replicates,
             seed,
         )
+
+    def difference(
+        self,
+        other: VideoMetric,
+        groups: Mapping[int, Hashable],
+        level: float = 0.95,
+        replicates: int = 1000,
+        seed: int = 0,
+    ) -> Difference | None:
+        """How much larger this is than the same metric of another method's videos.
+
+        Of the videos that both have; bootstrapped over groups of them, both drawn alike.
+
+        Args:
+            other: the other method's.
+            groups: by the videos' ids (`clip_ids`), what is drawn together.
+            level: see `interval`.
+            replicates: likewise.
+            seed: likewise.
+
+        Returns:
+            None where there is no such video, or a video's row is not a single number.
+        """
+        (ids, rows), (other_ids, other_rows) = self.table(), other.table()
+        if rows.dim() != 1:
+            return None
+        theirs = dict(zip(other_ids.tolist(), other_rows, strict=True))
+        pairs = {
+            number: torch.stack([row, theirs[number]])
+            for number, row in zip(ids.tolist(), rows, strict=True)
+            if number in theirs and row.isfinite() and theirs[number].isfinite()
+        }
+        if not pairs:
+            return None
+        own, others = torch.stack(list(pairs.values())).T
+        drawn_together = [groups[number] for number in pairs]
+
+        def larger(generator: torch.Generator) -> Tensor:
+            drawn = resample_groups(drawn_together, generator)
+            return self.summary(own[drawn]) - self.summary(others[drawn])
+
+        interval = None
+        if len(set(drawn_together)) > 1:
+            interval = percentile_interval(larger, level, replicates, seed)
+        return Difference((self.summary(own) - self.summary(others)).item(), interval, len(pairs))
 
 
 def one_by_one(clips: MeasuredClips) -> Iterator[MeasuredClips]:

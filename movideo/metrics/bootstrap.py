@@ -1,6 +1,7 @@
 """How much a metric would change with other samples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -8,9 +9,41 @@ from torch import Tensor
 Interval = tuple[float, float]
 
 
+@dataclass(frozen=True)
+class Difference:
+    """A metric of one method less that of another, on the same videos.
+
+    Attributes:
+        value: positive where the first is larger.
+        interval: 95% confidence, by a paired bootstrap; None of a single video.
+        samples: videos that both have.
+    """
+
+    value: float
+    interval: Interval | None
+    samples: int
+
+
 def resample(count: int, generator: torch.Generator) -> Tensor:
     """`count` indices drawn with replacement from 0 to `count - 1`."""
     return torch.randint(count, (count,), generator=generator)
+
+
+def resample_groups(groups: Sequence[Hashable], generator: torch.Generator) -> Tensor:
+    """Indices of samples, where those of a group are drawn together: of one video, say.
+
+    As many groups are drawn as there are, with replacement.
+
+    Args:
+        groups: of each sample.
+        generator: draws them.
+    """
+    places: dict[Hashable, list[int]] = {}
+    for index, group in enumerate(groups):
+        places.setdefault(group, []).append(index)
+    members = list(places.values())
+    drawn = resample(len(members), generator).tolist()
+    return torch.tensor([index for group in drawn for index in members[group]])
 
 
 def percentile_interval(

@@ -28,6 +28,7 @@ def a_report(**changes):
     few = "FVD: 4 samples of 400 features"
     report = Report(
         table="davis_decoder",
+        baseline=None,
         data={"data set": "DAVIS 2017", "split": "val", "size": [64, 64]},
         seed=3,
         metrics=FIGURES,

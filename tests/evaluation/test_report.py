@@ -13,6 +13,7 @@ from movideo.evaluation.page import page, write_page
 from movideo.evaluation.provenance import Run
 from movideo.evaluation.report import Measured, MetricInfo, read_report
 from movideo.metrics import VideoMetric
+from movideo.metrics.bootstrap import Difference
 from tests.evaluation.reports import FIGURES, a_report, measured, row, tables
 from tests.metrics.parts import judged, random_clips
 
@@ -94,9 +95,51 @@ def test_other_files_are_refused(tmp_path, content):
 
 
 def test_newer_formats_are_named(tmp_path):
-    path = rewritten(a_report().write(tmp_path), lambda found: found.update(format=3, rows=None))
-    with pytest.raises(UserError, match="format 3, and this movideo reads 2; update movideo"):
+    path = rewritten(a_report().write(tmp_path), lambda found: found.update(format=4, rows=None))
+    with pytest.raises(UserError, match="format 4, and this movideo reads 3; update movideo"):
         read_report(path)
+
+
+def test_a_report_that_compares_no_rows_is_read(tmp_path):
+    def as_before(found):
+        found.update(format=2)
+        del found["baseline"]
+        for cells in (old["metrics"] for old in found["rows"].values()):
+            for cell in cells.values():
+                del cell["difference"]
+
+    found = read_report(rewritten(a_report().write(tmp_path), as_before))
+    assert found.content() == read_report(a_report().write(tmp_path / "new")).content()
+
+
+def compared(**changes):
+    """A report whose first row stands 2 dB above its second, sure of it, and its third unsure."""
+    rows = {
+        "ours": row(PSNR=30, FVD=9),
+        "base": row(PSNR=28, FVD=8),
+        "one video": row(PSNR=27, samples=1),
+    }
+    cells = {"ours": Difference(2.0, (1.5, 2.5), 4), "one video": Difference(-1.0, None, 1)}
+    for title, difference in cells.items():
+        psnr = rows[title].metrics["PSNR"]
+        rows[title].metrics["PSNR"] = replace(psnr, difference=difference)
+    return a_report(rows=rows, baseline="base", table=None, **changes)
+
+
+def test_differences_are_written_and_read(tmp_path):
+    found = read_report(compared().write(tmp_path))
+    assert found.baseline == "base"
+    assert found.rows["ours"].metrics["PSNR"].difference == Difference(2.0, (1.5, 2.5), 4)
+    assert found.rows["base"].metrics["PSNR"].difference is None
+
+
+def test_the_page_has_what_rows_differ_from_the_baseline():
+    written = page(compared())
+    _, beside = written.split("## Beside base")
+    header, *rows = tables(beside.split("##")[0])
+    assert header == ["method", "PSNR (dB) ↑"]  # FVD has a row for each set, none for each video
+    assert rows == [["ours", "**+2** [+1.5, +2.5]"], ["one video", "-1"]]
+    assert "## Beside" not in page(a_report())
 
 
 def test_a_report_of_0_1_0_is_read():

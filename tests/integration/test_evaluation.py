@@ -47,7 +47,11 @@ def config(tmp_path):
             {
                 "model": {
                     "class_path": "stages.VideoEvaluation",
-                    "init_args": {"methods": methods, "metrics": columns},
+                    "init_args": {
+                        "methods": methods,
+                        "metrics": columns,
+                        "baseline": "frozen key frame",
+                    },
                 },
                 "data": {
                     "class_path": "datamodules.DAVIS",
@@ -99,7 +103,15 @@ def test_a_table(movideo, config, monkeypatch, tmp_path):
     assert cells["frozen key frame"]["warp error"].value == 0
     fidelity = {title: row["motion fidelity"].value for title, row in cells.items()}
     assert fidelity["flow warping"] < 0.5 * fidelity["frozen key frame"]
-    assert (tmp_path / "first" / "report.md").is_file()
+    for title, row in report.rows.items():
+        difference = row.metrics["PSNR"].difference
+        if title == report.baseline:
+            assert difference is None
+        else:
+            gain = row.metrics["PSNR"].value - cells["frozen key frame"]["PSNR"].value
+            assert difference.value == pytest.approx(gain, abs=1e-4)  # both of 6 digits
+            assert difference.interval[0] <= difference.value <= difference.interval[1]
+    assert "## Beside frozen key frame" in (tmp_path / "first" / "report.md").read_text()
     assert sorted(p.name for p in (tmp_path / "first" / "pictures").iterdir()) == [
         "best.png",
         "median.png",
@@ -116,6 +128,8 @@ def test_a_table(movideo, config, monkeypatch, tmp_path):
     # Half precision would reach the metrics' networks.
     halved = movideo(*arguments(config, "halved", "--trainer.precision=bf16-mixed"))
     assert "trainer.precision: bf16-mixed; metrics are measured in 32-true" in halved.error
+    unknown = movideo(*arguments(config, "first", "--model.baseline=still"))
+    assert "model.baseline: 'still' is none of the methods (MoVideo, true motion," in unknown.error
     # Another seed would be mixed up with what is there.
     assert "made with seed 0, not 1" in movideo(*arguments(config, "first", "--model.seed=1")).error
 

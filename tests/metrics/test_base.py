@@ -15,6 +15,7 @@ from movideo.metrics import (
     MotionFidelity,
     VideoMetric,
 )
+from movideo.metrics.base import clip_ids
 from movideo.metrics.extractors import VideoNetwork
 from movideo.motion.space import Motion
 from tests.metrics.parts import Classifier, judged, part, random_clips
@@ -137,3 +138,55 @@ def test_two_processes_give_what_one_gives(tmp_path):
             **{"even": expected, "one has none": expected},
             **{"even, gathered": alone, "one has none, gathered": alone},
         }
+
+
+# -------------------------------------------------------------------------------- of two methods
+
+
+def pair(own, others):
+    """The same metric of two methods, of videos `v0`, `v1`, ..."""
+    metrics = Given(), Given()
+    for metric, values in zip(metrics, (own, others), strict=True):
+        metric.update(given(*values))
+    return metrics
+
+
+def groups(*names):
+    return {int(clip_ids([f"v{i}"])): name for i, name in enumerate(names)}
+
+
+def test_a_difference_is_of_videos_that_both_have():
+    own, others = pair((1, 3, -1, 5), (0.5, 1, 1))
+    found = own.difference(others, groups("a", "b", "c", "d"))
+    assert (found.value, found.samples) == (1.25, 2)
+    assert found.interval == (0.5, 2.0)  # both videos, or either of them twice
+
+
+def test_what_all_videos_share_cancels():
+    """Unpaired, such means could be told apart of no two videos of hundreds."""
+    level = torch.arange(30.0)
+    own, others = pair((level + 0.25).tolist(), level.tolist())
+    low, high = own.difference(others, groups(*range(30))).interval
+    assert (low, high) == pytest.approx((0.25, 0.25), abs=1e-12)  # of sums in float64
+
+
+def test_videos_of_a_group_are_one_draw():
+    own, others = pair((1, 1, 1, 4), (0, 0, 0, 0))
+    assert own.difference(others, groups("a", "a", "a", "b")).interval == (1.0, 4.0)
+    assert own.difference(others, groups("a", "a", "a", "a")).interval is None
+
+
+class Features(Given):
+    """Two numbers a video, as metrics of sets keep them."""
+
+    def measure(self, clips):
+        return super().measure(clips)[:, None].expand(-1, 2)
+
+
+def test_there_is_no_difference_without_common_videos_or_of_sets():
+    own, others = pair((1,), (-1,))
+    assert own.difference(others, groups("a")) is None
+    sets = Features(), Features()
+    for metric in sets:
+        metric.update(given(1, 2))
+    assert sets[0].difference(sets[1], groups("a", "b")) is None

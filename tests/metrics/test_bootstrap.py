@@ -3,7 +3,12 @@
 import pytest
 import torch
 
-from movideo.metrics.bootstrap import normal_interval, percentile_interval, resample
+from movideo.metrics.bootstrap import (
+    normal_interval,
+    percentile_interval,
+    resample,
+    resample_groups,
+)
 
 VALUES = torch.randn(400, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 DEVIATION = VALUES.std(unbiased=False).item() / 20  # of the mean of 400 draws
@@ -37,3 +42,9 @@ def test_one_seed_one_interval():
     one, same, other = (percentile_interval(redrawn_mean, 0.9, 50, seed) for seed in (1, 1, 2))
     assert one == same
     assert one != other
+
+
+def test_a_group_is_drawn_whole():
+    generator = torch.Generator().manual_seed(0)
+    draws = [resample_groups(["a", "b", "a"], generator).tolist() for _ in range(200)]
+    assert {tuple(draw) for draw in draws} == {(0, 2, 0, 2), (0, 2, 1), (1, 0, 2), (1, 1)}
