@@ -142,11 +142,12 @@ class Generation(Method):
     @override
     def settings(self) -> Settings:
         assert self.model is not None
+        steps = self.num_inference_steps
         return super().settings() | {
             "model": self.model,
             "weights": _fingerprint(self.model),
             "motion": "true clip's" if self.true_motion else "generated",
-            "num_inference_steps": self.num_inference_steps,
+            "num_inference_steps": list(steps) if isinstance(steps, tuple) else steps,
             "guidance": str(self.guidance),
         }
 

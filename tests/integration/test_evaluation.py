@@ -33,7 +33,7 @@ def config(tmp_path):
         return {"class_path": f"movideo.{room}.{name}", "init_args": options}
 
     methods = {
-        "MoVideo": method("Generation", num_inference_steps=2),
+        "MoVideo": method("Generation", num_inference_steps=[2, 2]),
         "true motion": method("Generation", num_inference_steps=2, true_motion=True),
         "Gen-1": method("Generation", model="./models/gen1", optional=True),
         "flow warping": method("FlowWarping"),
