@@ -25,7 +25,7 @@ from movideo.diffusion.sampling import OnStep
 from movideo.errors import UserError
 from movideo.hub.assembly import assemble
 from movideo.hub.card import model_card
-from movideo.hub.model_folder import ModelFolder, write_model
+from movideo.hub.model_folder import ModelFolder, is_checkpoint, steps_entry, write_model
 from movideo.hub.publish import publish
 from movideo.hub.trust import trusting
 from movideo.models import (
@@ -141,6 +141,8 @@ class MoVideoPipeline(DiffusionPipeline):
         text_to_image: draws the key frames of prompts, if it is to make videos of any. Not a part:
             others' gigabytes are not saved with the model, whoever loads it names them again.
         card: the page that is published with the model, Markdown; written anew where it is None.
+        default_steps: of motion and of video, where a call asks for none; as many as the solvers
+            need where it is None.
     """
 
     def __init__(
@@ -177,6 +179,7 @@ class MoVideoPipeline(DiffusionPipeline):
         )
         self.text_to_image: TextToImage | None = None
         self.card: str | None = None
+        self.default_steps: tuple[int, int] | None = None
         self._has_warned = False
         self._offload_to: torch.device | None = None
         for network in self._networks():
@@ -313,7 +316,8 @@ class MoVideoPipeline(DiffusionPipeline):
             key_index: where the key frame stands in the video, one number or one a key frame; the
                 centre by default.
             num_inference_steps: of either diffusion, or one number for motion and one for video; by
-                default as many as their solvers need (16 of those of higher order, 50 of others).
+                default the model's `default_steps`, or as many as their solvers need (16 of those
+                of higher order, 50 of others).
             guidance_scale: classifier-free guidance, 1 for none; one number, or one for motion and
                 one for video.
             num_videos_per_prompt: videos of each key frame.
@@ -438,7 +442,7 @@ class MoVideoPipeline(DiffusionPipeline):
         shape, size = (len(image), num_frames), (image.shape[-2], image.shape[-1])
         guidances = guidance if isinstance(guidance, tuple) else (guidance, guidance)
         options: dict[str, Any] = {"generator": generator, "on_step": on_step}
-        motion_steps, video_steps = _steps(num_inference_steps)
+        motion_steps, video_steps = self._steps(num_inference_steps)
         if motion is None:
             motion = self._generate_motion(
                 image,
@@ -503,7 +507,8 @@ class MoVideoPipeline(DiffusionPipeline):
         """
         _check_strength(motion_strength)
         image, bound = self._bind(image, fps, num_frames, key_index)
-        options = {"num_inference_steps": _steps(num_inference_steps)[0], "generator": generator}
+        steps, _ = self._steps(num_inference_steps)
+        options = {"num_inference_steps": steps, "generator": generator}
         return self._generate_motion(image, num_frames, bound, guidance, motion_strength, options)
 
     def _draw(
@@ -691,11 +696,17 @@ class MoVideoPipeline(DiffusionPipeline):
                 f"choose 0 to {num_frames - 1}"
             )
 
+    def _steps(self, asked: Steps) -> tuple[int | None, int | None]:
+        """Of stage 1 and of stage 2."""
+        steps = self.default_steps if asked is None else asked
+        return steps if isinstance(steps, tuple) else (steps, steps)
+
     # -------------------------------------------------------------------------------------- files
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Writes a folder for each part, the card `README.md`, and `model_index.json`."""
         about = {"_class_name": type(self).__name__, "_movideo_version": movideo.__version__}
+        about |= steps_entry(self.default_steps)
         card = model_card(self.components) if self.card is None else self.card
         write_model(folder, about, self.components, card)
 
@@ -725,7 +736,7 @@ class MoVideoPipeline(DiffusionPipeline):
         model = ModelFolder(place, revision)
         with trusting(trust):
             pipeline = cls(**model.load_all(COMPONENTS))
-        pipeline.card = model.card()
+        pipeline.card, pipeline.default_steps = model.card(), model.default_steps()
         if isinstance(text_to_image, str):
             text_to_image = TextToImage(text_to_image)
         pipeline.text_to_image = text_to_image
@@ -741,22 +752,30 @@ class MoVideoPipeline(DiffusionPipeline):
         """
         made = cls(**{**pipeline.components, **parts})
         made.text_to_image, made.card = pipeline.text_to_image, None if parts else pipeline.card
+        made.default_steps = pipeline.default_steps
         return made
 
     @classmethod
     def from_checkpoints(
-        cls, checkpoints: Sequence[str | Path], trust: Iterable[str] = ()
+        cls,
+        checkpoints: Sequence[str | Path],
+        trust: Iterable[str] = (),
+        default_steps: tuple[int, int] | None = None,
     ) -> MoVideoPipeline:
         """Puts the checkpoints of stages together; errors as for `assemble`.
 
         Args:
             checkpoints: as for `movideo.hub.assembly.assemble`.
             trust: packages whose classes they may name.
+            default_steps: see there; those of a model among the checkpoints by default.
         """
         with trusting(trust):
             parts, trainings = assemble(checkpoints)
         pipeline = cls(**parts)
         pipeline.card = model_card(pipeline.components, trainings)
+        models = [ModelFolder(place) for place in checkpoints if not is_checkpoint(place)]
+        known = [model.default_steps() for model in models]
+        pipeline.default_steps = default_steps or next(filter(None, known), None)
         return pipeline
 
     def push_to_hub(
@@ -795,11 +814,6 @@ def _result(video: Tensor, motion: Motion) -> GeneratedVideos:
         visibility=motion.visibility,
         level=motion.level,
     )
-
-
-def _steps(given: Steps) -> tuple[int | None, int | None]:
-    """Of stage 1 and of stage 2."""
-    return given if isinstance(given, tuple) else (given, given)
 
 
 def _taking(dtype: torch.dtype, network: nn.Module) -> Callable[..., Tensor]:

@@ -33,7 +33,7 @@ class VideoGeneration(L.LightningModule):
     Args:
         model: a folder written by `movideo export`; by default the small one that comes along.
         num_inference_steps: of either diffusion, or one number for motion and one for video; by
-            default as many as the model's solvers need.
+            default as many as the model says, or its solvers need.
         guidance: classifier-free guidance with scale 1 by default.
         seed: of the noise; each video's own depends on its name too.
         out: where `movideo predict` writes its videos.

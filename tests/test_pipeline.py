@@ -390,7 +390,7 @@ def test_placing_says_nothing(pipeline, caplog):
     assert not caplog.records
 
 
-def test_each_stage_takes_its_own_steps(pipeline):
+def test_each_stage_takes_its_own_steps(pipeline, monkeypatch):
     counts = {"motion_unet": 0, "video_unet": 0}
 
     def count(name):
@@ -405,5 +405,8 @@ def test_each_stage_takes_its_own_steps(pipeline):
     assert counts == {"motion_unet": 2, "video_unet": 3}
     pipeline.generate_motion(image, num_frames=FRAMES, num_inference_steps=(2, 3))
     assert counts == {"motion_unet": 4, "video_unet": 3}
+    monkeypatch.setattr(pipeline, "default_steps", (1, 5))
+    pipeline.generate(image, num_frames=FRAMES)
+    assert counts == {"motion_unet": 5, "video_unet": 8}
     for hook in hooks:
         hook.remove()

@@ -43,7 +43,12 @@ def scenes(
     print(f"{clips} clips in {out}, labels in {Path(out) / 'labels'}")
 
 
-def export(out: str, checkpoints: list[str], trust: str | list[str] | None = None) -> None:
+def export(
+    out: str,
+    checkpoints: list[str],
+    trust: str | list[str] | None = None,
+    steps: tuple[int, int] | None = None,
+) -> None:
     """Puts stage checkpoints together into one model folder for `movideo generate`.
 
     Args:
@@ -52,6 +57,9 @@ def export(out: str, checkpoints: list[str], trust: str | list[str] | None = Non
             order; a model folder among them gives the stages that no file does. One alone gives its
             stage's share of a model, for another run of that stage to start from.
         trust: packages whose classes the checkpoints may name.
+        steps: denoising steps [A, B] of motion and video that the model takes where none are asked
+            for; by default those of a model folder among the checkpoints, or as many as the
+            solvers need.
     """
     from movideo.hub.assembly import write_share
     from movideo.hub.model_folder import is_checkpoint
@@ -63,7 +71,10 @@ def export(out: str, checkpoints: list[str], trust: str | list[str] | None = Non
     if len(checkpoints) == 1 and is_checkpoint(checkpoints[0]):
         write_share(checkpoints[0], out)
     else:
-        MoVideoPipeline.from_checkpoints(checkpoints).save_pretrained(out)
+        if steps is not None and min(steps) < 1:
+            raise UserError(f"--steps {list(steps)}: give 1 or more of either")
+        pipeline = MoVideoPipeline.from_checkpoints(checkpoints, default_steps=steps)
+        pipeline.save_pretrained(out)
     print(f"written to {out}")
 
 
@@ -106,7 +117,7 @@ def generate(
         key_index: where the image stands in it, the centre by default.
         size: height and width in pixels; models are made for one size.
         steps: denoising steps of either stage, or [A, B] for motion and video; by default as many
-            as the model's solvers need.
+            as the model says, or its solvers need.
         scheduler: solver of the diffusions by its class in diffusers, such as DDIMScheduler, on the
             noise that the model was trained with; one, or [A, B] for motion and video; by default
             the model's own.
@@ -170,6 +181,7 @@ def generate(
         learnt = pipeline.motion_scheduler, pipeline.video_scheduler
         solvers = [solver_named(*pair) for pair in zip(names, learnt, strict=True)]
         pipeline.register_modules(motion_scheduler=solvers[0], video_scheduler=solvers[1])
+        pipeline.default_steps = None  # those of the solvers that it was made with
     if offload:
         pipeline.enable_model_cpu_offload(device=place)
     else:

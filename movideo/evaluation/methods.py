@@ -105,7 +105,7 @@ class Generation(Method):
         optional: leave the row out where the model is missing.
         true_motion: take the motion estimated from the true clip instead of stage 1's.
         num_inference_steps: of either diffusion, or one number for motion and one for video; by
-            default as many as the model's solvers need.
+            default as many as the model says, or its solvers need.
         guidance: classifier-free guidance with scale 1 by default.
     """
 

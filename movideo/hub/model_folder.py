@@ -29,6 +29,7 @@ from movideo.storage.paths import check_links
 
 INDEX = "model_index.json"
 CARD = "README.md"
+STEPS = "num_inference_steps"
 OPEN_CLIP = "open_clip_config.json"
 # What a stage of each role gives a model: its attributes, and what a model calls them.
 PARTS = {
@@ -64,7 +65,7 @@ _FILES = ["*.json", "*.safetensors", "*.md"]  # all that is taken from a hub: no
 
 
 def write_model(
-    folder: str | Path, about: Mapping[str, str], parts: Mapping[str, Any], card: str
+    folder: str | Path, about: Mapping[str, Any], parts: Mapping[str, Any], card: str
 ) -> None:
     """Writes a folder for each part and a card, and `model_index.json` last: where it is, all is.
 
@@ -85,6 +86,11 @@ def write_model(
         temporary.write_text(card, "utf-8")
     with whole_file(folder / INDEX) as temporary:
         temporary.write_text(json.dumps(index, indent=2) + "\n", "utf-8")
+
+
+def steps_entry(steps: tuple[int, int] | None) -> dict[str, Any]:
+    """What the index says of steps of motion and of video, if anything."""
+    return {} if steps is None else {STEPS: {"motion": steps[0], "video": steps[1]}}
 
 
 def save_part(part: Any, folder: Path) -> None:
@@ -167,6 +173,23 @@ class ModelFolder:
         """The page about it, if it has one."""
         path = self.folder / CARD
         return path.read_text("utf-8") if path.is_file() else None
+
+    def default_steps(self) -> tuple[int, int] | None:
+        """Denoising steps of motion and of video where none are asked for, if it says so.
+
+        Raises:
+            UserError: what it says are no two numbers of steps.
+        """
+        match self.index.get(STEPS):
+            case None:
+                return None
+            case {"motion": int(motion), "video": int(video)} if min(motion, video) > 0:
+                return motion, video
+            case entry:
+                raise UserError(
+                    f"{self.folder / INDEX}: {STEPS} {entry}; give "
+                    '{"motion": 16, "video": 4}, or others of 1 or more'
+                )
 
     def roles(self) -> list[str]:
         """The roles whose share is here."""

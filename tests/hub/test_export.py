@@ -205,6 +205,25 @@ def test_exported_folder_is_tested_and_predicts(made, tmp_path):
     assert together.video.shape[1] == FRAMES
 
 
+def test_a_model_says_how_many_steps_it_takes(made, exported, tmp_path):
+    def default_steps(place):
+        return MoVideoPipeline.from_pretrained(place).default_steps
+
+    assert default_steps(exported) is None
+    export(str(tmp_path / "few"), [str(exported), str(made[3][0])], steps=(3, 2))
+    assert default_steps(tmp_path / "few") == (3, 2)
+    # A model that a stage is exchanged in keeps them.
+    export(str(tmp_path / "again"), [str(made[3][1]), str(tmp_path / "few")])
+    assert default_steps(tmp_path / "again") == (3, 2)
+    with pytest.raises(UserError, match=r"--steps \[3, 0\]: give 1 or more of either"):
+        export(str(tmp_path / "none"), [str(exported), str(made[3][0])], steps=(3, 0))
+    index = tmp_path / "few" / "model_index.json"
+    for wrong in ([3, 2], {"motion": 3}, {"motion": 3, "video": 0}):
+        index.write_text(json.dumps(json.loads(index.read_text()) | {"num_inference_steps": wrong}))
+        with pytest.raises(UserError, match=r"model_index.json: num_inference_steps .*; give"):
+            MoVideoPipeline.from_pretrained(tmp_path / "few")
+
+
 def test_what_goes_into_no_model_is_refused(made, tmp_path):
     runner = trainer(tmp_path, 0)
     runner.fit(LatentAutoencoder(autoencoder()), datamodule=ClipData())
