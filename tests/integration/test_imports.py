@@ -13,7 +13,7 @@ for name in stages.TRAINED:
 REPORT = """
 from movideo.evaluation.provenance import Software
 from movideo.evaluation.report import Report
-Report(None, {}, 0, {}, {}, {}, None, Software("3", {}, None), None).content
+Report(None, None, {}, 0, {}, {}, {}, None, Software("3", {}, None), None).content
 import movideo.evaluation.page
 """
 FILES = "import movideo.hub.checkpoint, movideo.storage.atomic, movideo.storage.tables"
