@@ -65,13 +65,17 @@ def image_encoder(pretrained: str | None = None) -> ImageEncoder:
 
 
 def unet(
-    channels: int, extra: int = 0, seed: int = 2, takes_scale: bool = False
+    channels: int,
+    extra: int = 0,
+    seed: int = 2,
+    takes_scale: bool = False,
+    token_dim: int = IMAGE_ENCODER["width"],
 ) -> SpatioTemporalUNet:
     """A UNet of `channels`, and `extra` ones for the condition, with nothing left at zero."""
     torch.manual_seed(seed)
     config = UNET | {"in_channels": channels, "out_channels": channels}
     model = SpatioTemporalUNet(
-        config, channels + extra, channels, IMAGE_ENCODER["width"], takes_scale=takes_scale
+        config, channels + extra, channels, token_dim, takes_scale=takes_scale
     )
     for parameter in model.new_parameters():
         torch.nn.init.normal_(parameter, std=0.1)
