@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow test-slurm check bench bench-check decoders tables film weights clean
+.PHONY: help install demo quality test test-slow test-slurm check bench bench-check decoders tables film weights clean
 
 BASE_PYTHON ?= python3
 PYTHON := .venv/bin/python
@@ -18,34 +18,31 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m pip install --constraint constraints.txt --editable ".[dev,index,metrics,samples]"
 	touch $@
 
-DEMO_FIT := .venv/bin/movideo fit --trainer.logger.init_args.save_dir demo/runs --trainer.logger.init_args.version 0
-# Arguments: name of the run, what is tested, folder of videos.
-demo_test = .venv/bin/movideo test $(2) --config demo/test.yaml --data.videos demo/$(3) \
-  --trainer.logger.init_args.name $(1)-$(3) --trainer.logger.init_args.version .
-FROZEN_SEED := 20261127
 CHECKPOINT := version_0/checkpoints/last.ckpt
+# Arguments: name of the files, picture.
+demo_video = .venv/bin/movideo generate --image $(2) --fps 8 --out demo/$(1).gif \
+  --visualization demo/$(1)_sheet.png --save_motion demo/$(1)_motion.safetensors
+DEMO_FIT = .venv/bin/movideo fit --config $(1).yaml --config demo/data.yaml --config demo/$(1).yaml
+# Arguments: name of the model's row, the model.
+demo_test = .venv/bin/movideo test --config generation.yaml --config demo/data.yaml --config demo/test.yaml --model.model $(2) \
+    --trainer.logger.init_args.name $(1)/scenes && \
+  .venv/bin/movideo test --config generation.yaml --config demo/data.yaml --config demo/test.yaml --model.model $(2) \
+    --data.videos demo/real_unseen --trainer.logger.init_args.name $(1)/film
 
-demo: install ## Train the stages on scenes and real clips, make a video, measure it (15 minutes)
-	rm -rf demo/runs demo/test demo/autoencoder demo/model
-	.venv/bin/movideo scenes --out demo/scenes --clips 160
-	$(PYTHON) -m benchmarks.sample_clips demo/real demo/real_unseen
-	.venv/bin/movideo precompute --config demo/data.yaml
-	$(DEMO_FIT) --config stage0.yaml --config demo/data.yaml --config demo/stage0.yaml
-	.venv/bin/movideo export --out demo --checkpoints '[demo/runs/stage0/$(CHECKPOINT)]'
-	$(DEMO_FIT) --config stage1.yaml --config demo/data.yaml --config demo/stage1.yaml
-	$(DEMO_FIT) --config stage2.yaml --config demo/data.yaml --config demo/stage2.yaml
-	$(DEMO_FIT) --config stage3.yaml --config demo/data.yaml --config demo/stage3.yaml
+demo: install ## Make videos of unseen pictures, measure them, train the stages a little further (6 minutes)
+	rm -rf demo
+	$(PYTHON) -m benchmarks.demo_pictures demo
+	$(call demo_video,scene,demo/scene.png)
+	$(call demo_video,film,demo/film.png)
+	$(call demo_test,embedded,embedded)
+	$(foreach stage,stage0 stage1 stage2 stage3,$(call DEMO_FIT,$(stage)) &&) true
 	.venv/bin/movideo export --out demo/model \
-	  --checkpoints '[demo/runs/stage1/$(CHECKPOINT), demo/runs/stage2/$(CHECKPOINT), demo/runs/stage3/$(CHECKPOINT)]'
-	.venv/bin/movideo generate --model demo/model --image docs/key_frame.png --fps 8 \
-	  --out demo/movideo.mp4 --visualization demo/movideo.png --save_motion demo/motion.safetensors
-	.venv/bin/movideo scenes --out demo/scenes_unseen --clips 24 --seed $(FROZEN_SEED) --readable 1
-	$(foreach videos,scenes_unseen real_unseen,\
-	  $(call demo_test,stage1,--config stage1.yaml --config demo/stage1.yaml --ckpt_path demo/runs/stage1/$(CHECKPOINT),$(videos)) && \
-	  $(call demo_test,stage2,--config stage2.yaml --config demo/stage2.yaml --ckpt_path demo/runs/stage2/$(CHECKPOINT),$(videos)) && \
-	  $(call demo_test,stage3,--config stage3.yaml --config demo/stage3.yaml --ckpt_path demo/runs/stage3/$(CHECKPOINT),$(videos)) && \
-	  $(call demo_test,chain,--config generation.yaml --model.model demo/model --model.num_inference_steps 10,$(videos)) &&) true
+	  --checkpoints '[$(foreach stage,stage1 stage2 stage3,demo/runs/$(stage)/$(CHECKPOINT),)]'
+	$(call demo_test,fine-tuned,demo/model)
 	$(PYTHON) -m benchmarks.demo_table demo
+
+quality: install ## Measure the embedded weights; fails where a score is lower than in benchmarks/quality.json (5 minutes)
+	$(PYTHON) -m benchmarks.quality --baseline benchmarks/quality.json
 
 test: install ## Run the fast tests
 	$(PYTHON) -m pytest -n 2 --dist loadfile
@@ -81,7 +78,7 @@ tables: install ## Fill two of the paper's tables with real clips and the embedd
 	$(foreach table,davis_i2v davis_decoder,\
 	  .venv/bin/movideo test --config eval/$(table).yaml --data.folder tables/DAVIS --model.out tables/$(table) &&) true
 
-WEIGHTS_FIT = .venv/bin/movideo fit --config $(1).yaml --config weights/$(2).yaml --trainer.logger.init_args.version 0
+WEIGHTS_FIT = .venv/bin/movideo fit --config $(1).yaml --config weights/$(2).yaml --ckpt_path auto --trainer.logger.init_args.version 0
 
 film: install ## Fetch a film, cut it into shots, list its clips: weights/film, weights/film_unseen (3 minutes)
 	$(PYTHON) -m pip download --quiet --no-deps --no-binary :all: --dest weights/download moviepy==2.2.1
@@ -89,7 +86,7 @@ film: install ## Fetch a film, cut it into shots, list its clips: weights/film, 
 	$(foreach videos,film film_unseen,\
 	  .venv/bin/movideo index --videos weights/$(videos) --out weights/$(videos).csv --clips_per_video 16 &&) true
 
-weights: film ## Train the embedded weights again (hours)
+weights: film ## Train the embedded weights again; goes on where it was stopped (hours)
 	.venv/bin/movideo scenes --out weights/scenes --clips 4000 --seed 1
 	.venv/bin/movideo precompute --config weights/base.yaml
 	$(call WEIGHTS_FIT,stage0,autoencoder)
@@ -99,12 +96,12 @@ weights: film ## Train the embedded weights again (hours)
 	cp -r weights/encoder/. movideo/weights/
 	$(call WEIGHTS_FIT,stage1,motion)
 	$(call WEIGHTS_FIT,stage2,video)
-	.venv/bin/movideo fit --config stage3.yaml --trainer.logger.init_args.version 0
-	.venv/bin/movideo export --out weights/model \
-	  --checkpoints '[runs/motion/$(CHECKPOINT), runs/video/$(CHECKPOINT), runs/stage3/$(CHECKPOINT)]'
+	$(call WEIGHTS_FIT,stage3,decoder)
+	.venv/bin/movideo export --out weights/model --steps '[16, 3]' \
+	  --checkpoints '[runs/motion/$(CHECKPOINT), runs/video/$(CHECKPOINT), runs/decoder/$(CHECKPOINT)]'
 	cp -r weights/model/. movideo/weights/
+	cat benchmarks/film_credit.md >> movideo/weights/README.md
 
 clean: ## Remove what builds, tests and the demo left behind
-	rm -rf bench build dist runs data demo evaluation predictions tables .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
-	find weights -mindepth 1 -maxdepth 1 -not -name parts -exec rm -rf {} +
+	rm -rf bench build dist runs data demo evaluation predictions tables weights .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -4,88 +4,51 @@ import json
 import sys
 from pathlib import Path
 
-ROWS = (  # title, run, metric, metric of the repeated key frame, metric of the warped key frame
-    ("stage 0: reconstruction, PSNR dB", "stage2", "psnr_reconstructed", None, None),
-    (
-        "stage 1: motion from an image, error px",
-        "stage1",
-        "end_point_error",
-        "end_point_error_still",
-        None,
-    ),
-    ("stage 1: motion from an image, cosine", "stage1", "flow_cosine", None, None),
-    ("stage 2: given motion, PSNR dB", "stage2", "psnr", "psnr_repeat", "psnr_warp"),
-    (
-        "stage 2: given motion, random-features distance",
-        "stage2",
-        "random-feature_distance",
-        "random-feature_distance_repeat",
-        "random-feature_distance_warp",
-    ),
-    (
-        "stage 2: given motion, occluded part, PSNR dB",
-        "stage2",
-        "psnr_occluded",
-        "psnr_occluded_repeat",
-        "psnr_occluded_warp",
-    ),
-    ("whole chain, motion generated, PSNR dB", "chain", "psnr", "psnr_repeat", "psnr_warp"),
-    ("difficulty: 4x down and up, PSNR dB", "stage2", "psnr_resampled", None, None),
-    ("difficulty: occluded share", "stage2", "occluded", None, None),
-)
-DECODERS = ("2-D", "flow-augmented")
-DECODER_ROWS = (  # title, metric
-    ("stage 3: decoding, PSNR dB", "psnr"),
-    ("stage 3: decoding, random-features distance", "random-feature_distance"),
-    ("stage 3: decoding, warp error", "key-frame_warp_error"),
-)
-PLACES = {
-    "video": "movideo.mp4",
-    "contact sheet": "movideo.png",
-    "motion": "motion.safetensors",
-    "model": "model",
-    "logs": "runs",
+SETS = {"unseen scenes": "scenes", "unseen shot of a film": "film"}
+METRICS = {
+    "PSNR, dB": "psnr",
+    "PSNR where occluded, dB": "psnr_occluded",
+    "random-features distance": "random-feature_distance",
+    "departure from the motion": "key-frame_warp_error",
 }
-SETS = ("scenes_unseen", "real_unseen")
+COLUMNS = {  # title: model, row of it; what costs nothing is of the embedded model's motion
+    "key frame, still": ("embedded", "_repeat"),
+    "the same, warped": ("embedded", "_warp"),
+    "embedded": ("embedded", ""),
+    "fine-tuned": ("fine-tuned", ""),
+}
+PLACES = {
+    "videos": "scene.gif, film.gif",
+    "contact sheets": "scene_sheet.png, film_sheet.png",
+    "motion": "scene_motion.safetensors, film_motion.safetensors",
+    "fine-tuned model": "model",
+    "logs": "runs (tensorboard --logdir demo/runs)",
+}
 
 
 def main(folder: str) -> None:
-    """Prints one row a metric, its baselines beside it, for unseen scenes and unseen real video."""
-    runs = Path(folder) / "test"
-    _head("ours", "repeat", "warp")
-    for title, run, *metrics in ROWS:
-        _row(title, *(_cells(runs / f"{run}-{kind}", metrics) for kind in SETS))
-    print()
-    _head("2-D", "flow", "truth")
-    for title, metric in DECODER_ROWS:
-        metrics = [f"{decoder}/{metric}" for decoder in (*DECODERS, "truth")]
-        _row(title, *(_cells(runs / f"stage3-{kind}", metrics) for kind in SETS))
+    """Prints one row a metric: whole videos of single pictures, motion generated."""
+    tests = Path(folder) / "test"
+    for title, name in SETS.items():
+        measured = {model: _measured(tests / model / name) for model, _ in COLUMNS.values()}
+        print(f"\n{title:27}" + "".join(f"{column:>18}" for column in COLUMNS))
+        for row, metric in METRICS.items():
+            values = (measured[m].get(f"test/{metric}{end}") for m, end in COLUMNS.values())
+            print(f"{row:27}" + "".join(f"{_figure(value):>18}" for value in values))
     print()
     for what, name in PLACES.items():
-        print(f"{what:15}{Path(folder) / name}")
+        print(f"{what:18}{folder}/{name}")
 
 
-def _head(*columns: str) -> None:
-    heads = "".join(f"{column:>9}" for column in columns)
-    _row("", f"{'unseen scenes':^27}", f"{'unseen real video':^27}")
-    _row("", heads, heads)
+def _measured(run: Path) -> dict[str, float]:
+    known: dict[str, float] = json.loads((run / "metrics.json").read_text("utf-8"))
+    return known
 
 
-def _row(title: str, scenes: str, real: str) -> None:
-    print(f"{title:49}{scenes}  {real}")
-
-
-def _cells(run: Path, metrics: list[str | None]) -> str:
-    path = run / "metrics.json"
-    known = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    values = (known.get(f"test/{metric}") for metric in metrics)
-    return "".join(_cell(value) for value in values)
-
-
-def _cell(value: float | None) -> str:
+def _figure(value: float | None) -> str:
     if value is None:
-        return f"{'':9}"
-    return f"{value:9.3g}" if abs(value) < 1 else f"{value:9.2f}"
+        return ""
+    return f"{value:.3g}" if abs(value) < 1 else f"{value:.2f}"
 
 
 if __name__ == "__main__":
