@@ -19,6 +19,7 @@ from movideo.motion.space import MotionSpace
 from movideo.pipeline import MoVideoPipeline
 from movideo.scenes.render import render_scene
 
+STEPS = 16  # of either diffusion, whatever the model takes by itself
 GUIDED = ClassifierFreeGuidance(2.0)
 UNETS = ("motion_unet", "video_unet")
 
@@ -57,7 +58,7 @@ def decode_motion(space: MotionSpace) -> None:
 
 
 def rows(rounds: int, model: str = "embedded") -> list[Row]:
-    """Of one generation of 17x64x64 in the default number of steps."""
+    """Of one generation of 17x64x64."""
     pipeline = MoVideoPipeline.from_pretrained(model)
     pipeline.set_progress_bar_config(disable=True)
     scene = render_scene(0)
@@ -73,11 +74,11 @@ def rows(rounds: int, model: str = "embedded") -> list[Row]:
         pipeline.generate(image, num_inference_steps=2, guidance=guidance)  # warm up
     for _ in range(rounds):
         with clocked(networks) as spent:
-            whole.append(seconds(lambda: pipeline.generate(image)))
+            whole.append(seconds(lambda: pipeline.generate(image, num_inference_steps=STEPS)))
         inside.append(sum(spent.values()))
         unets.append(sum(spent[name] for name in UNETS))
         with clocked(networks) as spent:
-            pipeline.generate(image, guidance=GUIDED)
+            pipeline.generate(image, num_inference_steps=STEPS, guidance=GUIDED)
         guided.append(sum(spent[name] for name in UNETS))
         scale.append(seconds(lambda: decode_motion(pipeline.motion_space)))
     return [
