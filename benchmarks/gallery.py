@@ -37,6 +37,11 @@ ZOOM = 2  # at which a page shows videos, whose files keep their pixels
 CAMERAS = ("pan_left", "zoom_in", "dolly_in", "orbit_right")
 STRENGTHS = (0.5, 1.0, 2.0)
 RATES = (3.0, 24.0)
+SCENES, FILM = "Scenes", "A film"
+CREDIT = (
+    "Frames of *Big Buck Bunny*, © 2008 Blender Foundation, www.bigbuckbunny.org, CC BY 3.0, "
+    "made smaller."
+)
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,7 @@ def section(title: str, found: list[Shown], folder: Path) -> list[str]:
     gains = torch.tensor([shown.gain for shown in found])
     lines = [
         f"## {title}\n",
+        *([f"{CREDIT}\n"] if title == FILM else []),
         f"{len(found)} clips; {gains.mean():+.2f} dB over the still in the mean, "
         f"{(gains > 0).float().mean():.0%} of them above it.\n",
     ]
@@ -186,9 +192,9 @@ def main() -> None:
     options = parser.parse_args()
     pipeline = MoVideoPipeline.from_pretrained(options.model)
     options.out.mkdir(parents=True, exist_ok=True)
-    sets = {"Scenes": list(of_scenes(pipeline, options.count))}
+    sets = {SCENES: list(of_scenes(pipeline, options.count))}
     if any(Path(options.film).glob("*.mp4")):
-        sets["A film"] = list(of_shots(pipeline, options.film, options.count))
+        sets[FILM] = list(of_shots(pipeline, options.film, options.count))
     page = [
         "# Gallery\n",
         f"What the model `{options.model}` makes of one picture, the middle frame of clips that no "
