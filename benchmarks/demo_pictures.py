@@ -20,10 +20,11 @@ SCENE = 13  # of two shapes that move far
 def main(place: str) -> None:
     """Writes both, and the clips that they are of."""
     folder = Path(place)
-    sample_clips.main(str(folder / "real"), str(folder / "real_unseen"))
+    unseen = folder / "real_unseen"
+    sample_clips.copy(str(unseen), sample_clips.HELD_OUT)
     scene = FROZEN_SCENES.render(SCENE)
     write_image(folder / "scene.png", scene.video[scene.key_index])
-    (film,) = (folder / "real_unseen").iterdir()
+    (film,) = unseen.iterdir()
     times = probe(film).times
     write_image(folder / "film.png", read_frames(film, [times[len(times) // 2]])[0])
 

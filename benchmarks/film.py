@@ -33,6 +33,10 @@ SIZE = (144, 256)
 QUALITY = 8  # x264: close to lossless
 CREDITS = 490.0  # seconds: where they begin
 SHORTEST = 17  # frames of a shot: a clip's worth
+CREDIT = (
+    "Frames of *Big Buck Bunny*, © 2008 Blender Foundation, www.bigbuckbunny.org, CC BY 3.0, "
+    "made smaller."
+)
 
 
 def main(archive: str, training: str, held_out: str) -> None:

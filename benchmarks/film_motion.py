@@ -21,7 +21,7 @@ from datamodules import VideoClipDataModule
 from datamodules.settings import LabelSettings, SplitSettings
 from movideo.clips.batch import ClipBatch, key_frames, to_clip_batch
 from movideo.diffusion import sample_generator
-from movideo.metrics.bootstrap import percentile_interval, resample_groups
+from movideo.metrics.bootstrap import numbered, percentile_interval, resample_groups
 from movideo.pipeline import MoVideoPipeline
 
 TRAINED, UNSEEN = "weights/film", "weights/film_unseen"
@@ -42,8 +42,8 @@ def energy_score(samples: Tensor, truth: Tensor) -> Tensor:
     return distance(samples, truth).mean() - among / 2
 
 
-def clips(folder: str, per_shot: int, labels: bool = True) -> Iterator[ClipBatch]:
-    """Every clip of the shots in a folder, with its labels or without, one at a time."""
+def film(folder: str, per_shot: int, labels: bool = True) -> VideoClipDataModule:
+    """The shots in a folder, all to test on, with labels or without."""
     data = VideoClipDataModule(
         videos=folder,
         clips_per_video=per_shot,
@@ -54,7 +54,12 @@ def clips(folder: str, per_shot: int, labels: bool = True) -> Iterator[ClipBatch
     )
     data.prepare_data()
     data.setup("test")
-    yield from map(to_clip_batch, data.test_dataloader())
+    return data
+
+
+def clips(folder: str, per_shot: int, labels: bool = True) -> Iterator[ClipBatch]:
+    """Every clip of them, one at a time."""
+    yield from map(to_clip_batch, film(folder, per_shot, labels).test_dataloader())
 
 
 def scores(
@@ -75,15 +80,11 @@ def scores(
     return own, still, others, float(truth.norm(dim=1).mean())
 
 
-def shot_of(name: str) -> str:
-    """The video of a clip, by the clip's name: `bbb_001` of `bbb_001_21.625_33283f`."""
-    return name.rsplit("_", 2)[0]
-
-
 def by_shot(differences: Tensor, shots: list[str]) -> tuple[float, float]:
     """The middle 95% of the mean of what clips of resampled shots have."""
+    groups = numbered(shots)
     return percentile_interval(
-        lambda generator: differences[resample_groups(shots, generator)].mean(), 0.95, 2000, seed=0
+        lambda generator: differences[resample_groups(groups, generator)].mean(), 0.95, 2000, seed=0
     )
 
 
@@ -100,10 +101,12 @@ def main() -> None:
     pipeline = with_stage_one(options.checkpoint)
     known = torch.cat([clip["flow_v2i"] for clip in clips(options.trained, 1)])
     generator, values, shots = torch.Generator().manual_seed(0), [], []
-    for clip in tqdm(list(clips(options.unseen, options.clips_per_shot)), desc="clips"):
+    unseen = film(options.unseen, options.clips_per_shot)
+    shot_of = unseen.sources_of_clips()
+    for clip in tqdm(map(to_clip_batch, unseen.test_dataloader()), "clips", len(shot_of)):
         chosen = torch.randperm(len(known), generator=generator)[: options.samples]
         values.append(scores(pipeline, clip, known[chosen], options.steps))
-        shots.append(shot_of(clip["name"][0]))
+        shots.append(shot_of[clip["name"][0]])
     own, still, others, moved = torch.tensor(values).T
     print("| energy score, px | mean | stage 1 less this, 95% by shot |\n| --- | ---: | ---: |")
     print(f"| {options.samples} samples of stage 1 | {own.mean():.3f} | |")

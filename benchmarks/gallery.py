@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
+from benchmarks.film import CREDIT
 from benchmarks.film_motion import UNSEEN, clips
 from benchmarks.quality import over_the_still
 from benchmarks.stage_one import SEED
@@ -38,10 +39,6 @@ CAMERAS = ("pan_left", "zoom_in", "dolly_in", "orbit_right")
 STRENGTHS = (0.5, 1.0, 2.0)
 RATES = (3.0, 24.0)
 SCENES, FILM = "Scenes", "A film"
-CREDIT = (
-    "Frames of *Big Buck Bunny*, © 2008 Blender Foundation, www.bigbuckbunny.org, CC BY 3.0, "
-    "made smaller."
-)
 
 
 @dataclass(frozen=True)

@@ -196,10 +196,9 @@ class EvaluationDataModule(L.LightningDataModule):
         clip = next(sample.clip for sample in self.samples() if sample.name == name)
         return None if clip is None else to_float(clip.read(self.size))
 
-    def video_of(self, name: str) -> str:
-        """The clip that a sample is measured against, or else itself."""
-        clip = next(sample.clip for sample in self.samples() if sample.name == name)
-        return name if clip is None else clip.name
+    def sources_of_clips(self) -> dict[str, str]:
+        """The clip that each sample is measured against, or else itself, by the sample's name."""
+        return {s.name: s.name if s.clip is None else s.clip.name for s in self.samples()}
 
     def protocol(self) -> Description:
         """How the samples come about; two runs with the same protocol saw the same samples."""

@@ -384,9 +384,9 @@ class VideoClipDataModule(L.LightningDataModule):
         """A test clip by its name, `(F, 3, H, W)` in [-1, 1]."""
         return read_clip(next(c for c in self._datasets["test"].clips if c.name == name))
 
-    def video_of(self, name: str) -> str:
-        """The video that a test clip is cut from, by the clip's name."""
-        return str(next(c for c in self._datasets["test"].clips if c.name == name).video)
+    def sources_of_clips(self) -> dict[str, str]:
+        """The video that each test clip is cut from, by the clip's name."""
+        return {clip.name: str(clip.video) for clip in self._datasets["test"].clips}
 
     def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
         """The test clips."""

@@ -25,7 +25,7 @@ from movideo.diffusion.sampling import OnStep
 from movideo.errors import UserError
 from movideo.hub.assembly import assemble
 from movideo.hub.card import model_card
-from movideo.hub.model_folder import ModelFolder, is_checkpoint, steps_entry, write_model
+from movideo.hub.model_folder import ModelFolder, steps_entry, write_model
 from movideo.hub.publish import publish
 from movideo.hub.trust import trusting
 from movideo.models import (
@@ -752,30 +752,24 @@ class MoVideoPipeline(DiffusionPipeline):
         """
         made = cls(**{**pipeline.components, **parts})
         made.text_to_image, made.card = pipeline.text_to_image, None if parts else pipeline.card
-        made.default_steps = pipeline.default_steps
+        if not parts.keys() & {"motion_scheduler", "video_scheduler"}:  # they are those solvers'
+            made.default_steps = pipeline.default_steps
         return made
 
     @classmethod
     def from_checkpoints(
-        cls,
-        checkpoints: Sequence[str | Path],
-        trust: Iterable[str] = (),
-        default_steps: tuple[int, int] | None = None,
+        cls, checkpoints: Sequence[str | Path], trust: Iterable[str] = ()
     ) -> MoVideoPipeline:
         """Puts the checkpoints of stages together; errors as for `assemble`.
 
         Args:
             checkpoints: as for `movideo.hub.assembly.assemble`.
             trust: packages whose classes they may name.
-            default_steps: see there; those of a model among the checkpoints by default.
         """
         with trusting(trust):
             parts, trainings = assemble(checkpoints)
         pipeline = cls(**parts)
         pipeline.card = model_card(pipeline.components, trainings)
-        models = [ModelFolder(place) for place in checkpoints if not is_checkpoint(place)]
-        known = [model.default_steps() for model in models]
-        pipeline.default_steps = default_steps or next(filter(None, known), None)
         return pipeline
 
     def push_to_hub(

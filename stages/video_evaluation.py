@@ -201,8 +201,8 @@ class VideoEvaluation(L.LightningModule):
         """By method and metric, what the method has more than the baseline."""
         beside = self.cells.get(self.baseline or "", {})
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        video_of = getattr(data, "video_of", str)  # somebody else's data may not tell
-        groups = {int(clip_ids([name])): video_of(name) for name in self._names if beside}
+        known = data.sources_of_clips() if hasattr(data, "sources_of_clips") else {}
+        groups = {int(clip_ids([name])): known.get(name, name) for name in self._names}
         return {
             title: {
                 name: cells[name].difference(metric, groups, seed=self.seed)

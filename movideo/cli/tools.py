@@ -58,8 +58,7 @@ def export(
             stage's share of a model, for another run of that stage to start from.
         trust: packages whose classes the checkpoints may name.
         steps: denoising steps [A, B] of motion and video that the model takes where none are asked
-            for; by default those of a model folder among the checkpoints, or as many as the
-            solvers need.
+            for; by default as many as the solvers need.
     """
     from movideo.hub.assembly import write_share
     from movideo.hub.model_folder import is_checkpoint
@@ -73,7 +72,8 @@ def export(
     else:
         if steps is not None and min(steps) < 1:
             raise UserError(f"--steps {list(steps)}: give 1 or more of either")
-        pipeline = MoVideoPipeline.from_checkpoints(checkpoints, default_steps=steps)
+        pipeline = MoVideoPipeline.from_checkpoints(checkpoints)
+        pipeline.default_steps = steps
         pipeline.save_pretrained(out)
     print(f"written to {out}")
 

@@ -16,6 +16,7 @@ from torchmetrics import Metric
 from movideo.metrics.bootstrap import (
     Difference,
     Interval,
+    numbered,
     percentile_interval,
     resample,
     resample_groups,
@@ -182,7 +183,7 @@ class VideoMetric(Metric):
     ) -> Difference | None:
         """How much larger this is than the same metric of another method's videos.
 
-        Of the videos that both have; bootstrapped over groups of them, both drawn alike.
+        Of the videos that both have, finite ones; bootstrapped over groups, both drawn alike.
 
         Args:
             other: the other method's.
@@ -197,25 +198,24 @@ class VideoMetric(Metric):
         (ids, rows), (other_ids, other_rows) = self.table(), other.table()
         if rows.dim() != 1:
             return None
-        theirs = dict(zip(other_ids.tolist(), other_rows, strict=True))
-        pairs = {
-            number: torch.stack([row, theirs[number]])
-            for number, row in zip(ids.tolist(), rows, strict=True)
-            if number in theirs and row.isfinite() and theirs[number].isfinite()
-        }
-        if not pairs:
+        # Either table ascends by id.
+        shared = ids[torch.isin(ids, other_ids)]
+        own, others = rows[torch.isin(ids, shared)], other_rows[torch.isin(other_ids, shared)]
+        finite = own.isfinite() & others.isfinite()
+        shared, own, others = shared[finite], own[finite], others[finite]
+        if not len(shared):
             return None
-        own, others = torch.stack(list(pairs.values())).T
-        drawn_together = [groups[number] for number in pairs]
+        drawn_together = numbered([groups[number] for number in shared.tolist()])
 
         def larger(generator: torch.Generator) -> Tensor:
             drawn = resample_groups(drawn_together, generator)
             return self.summary(own[drawn]) - self.summary(others[drawn])
 
         interval = None
-        if len(set(drawn_together)) > 1:
+        if drawn_together.any():  # more than one
             interval = percentile_interval(larger, level, replicates, seed)
-        return Difference((self.summary(own) - self.summary(others)).item(), interval, len(pairs))
+        value = self.summary(own) - self.summary(others)
+        return Difference(value.item(), interval, len(shared))
 
 
 def one_by_one(clips: MeasuredClips) -> Iterator[MeasuredClips]:

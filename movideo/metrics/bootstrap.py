@@ -29,21 +29,24 @@ def resample(count: int, generator: torch.Generator) -> Tensor:
     return torch.randint(count, (count,), generator=generator)
 
 
-def resample_groups(groups: Sequence[Hashable], generator: torch.Generator) -> Tensor:
+def numbered(groups: Sequence[Hashable]) -> Tensor:
+    """Groups by numbers from 0 on, `(N,)` int64: alike where they are the same."""
+    numbers: dict[Hashable, int] = {}
+    return torch.tensor([numbers.setdefault(group, len(numbers)) for group in groups])
+
+
+def resample_groups(groups: Tensor, generator: torch.Generator) -> Tensor:
     """Indices of samples, where those of a group are drawn together: of one video, say.
 
     As many groups are drawn as there are, with replacement.
 
     Args:
-        groups: of each sample.
+        groups: of each sample, `(N,)`, as `numbered` gives them.
         generator: draws them.
     """
-    places: dict[Hashable, list[int]] = {}
-    for index, group in enumerate(groups):
-        places.setdefault(group, []).append(index)
-    members = list(places.values())
-    drawn = resample(len(members), generator).tolist()
-    return torch.tensor([index for group in drawn for index in members[group]])
+    count = int(groups.max()) + 1
+    times = resample(count, generator).bincount(minlength=count)[groups]
+    return torch.arange(len(groups)).repeat_interleave(times)
 
 
 def percentile_interval(

@@ -1,9 +1,10 @@
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
 
-from benchmarks.film_motion import by_shot, clips, energy_score, shot_of
+from benchmarks.film_motion import by_shot, energy_score, film
 from benchmarks.picture_to_motion import foretold, in_order
 from benchmarks.quality import drop
 from movideo.motion.key_frame_motion import KeyFrameMotion
@@ -40,8 +41,9 @@ def test_clips_of_one_video_are_of_one_shot(tmp_path, monkeypatch):
     for name, grey in (("bbb_001", 0.0), ("other", 0.5)):  # the same video twice would count once
         video = torch.full((60, 3, 64, 64), grey)
         write_mp4(tmp_path / "shots" / f"{name}.mp4", video, fps=20)
-    shots = [shot_of(clip["name"][0]) for clip in clips("shots", 2, labels=False)]
-    assert sorted(shots) == ["bbb_001", "bbb_001", "other", "other"]
+    shots = film("shots", 2, labels=False).sources_of_clips().values()
+    names = [Path(shot).stem for shot in shots]
+    assert sorted(names) == ["bbb_001", "bbb_001", "other", "other"]
 
 
 def test_pairs_of_shapes_in_order():

@@ -212,9 +212,13 @@ def test_a_model_says_how_many_steps_it_takes(made, exported, tmp_path):
     assert default_steps(exported) is None
     export(str(tmp_path / "few"), [str(exported), str(made[3][0])], steps=(3, 2))
     assert default_steps(tmp_path / "few") == (3, 2)
-    # A model that a stage is exchanged in keeps them.
+    # A stage that is exchanged may have another solver.
     export(str(tmp_path / "again"), [str(made[3][1]), str(tmp_path / "few")])
-    assert default_steps(tmp_path / "again") == (3, 2)
+    assert default_steps(tmp_path / "again") is None
+    few = MoVideoPipeline.from_pretrained(tmp_path / "few")
+    assert MoVideoPipeline.from_pipe(few).default_steps == (3, 2)
+    other = MoVideoPipeline.from_pipe(few, video_scheduler=few.motion_scheduler)
+    assert other.default_steps is None
     with pytest.raises(UserError, match=r"--steps \[3, 0\]: give 1 or more of either"):
         export(str(tmp_path / "none"), [str(exported), str(made[3][0])], steps=(3, 0))
     index = tmp_path / "few" / "model_index.json"

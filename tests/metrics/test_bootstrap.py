@@ -5,6 +5,7 @@ import torch
 
 from movideo.metrics.bootstrap import (
     normal_interval,
+    numbered,
     percentile_interval,
     resample,
     resample_groups,
@@ -46,5 +47,7 @@ def test_one_seed_one_interval():
 
 def test_a_group_is_drawn_whole():
     generator = torch.Generator().manual_seed(0)
-    draws = [resample_groups(["a", "b", "a"], generator).tolist() for _ in range(200)]
-    assert {tuple(draw) for draw in draws} == {(0, 2, 0, 2), (0, 2, 1), (1, 0, 2), (1, 1)}
+    groups = numbered(["a", "b", "a"])
+    assert groups.tolist() == [0, 1, 0]
+    draws = [tuple(resample_groups(groups, generator).tolist()) for _ in range(200)]
+    assert set(draws) == {(0, 0, 2, 2), (0, 1, 2), (1, 1)}
