@@ -67,11 +67,13 @@ def export(
     _trust(trust)
     if not checkpoints:
         raise UserError("--checkpoints []: give one or more")
-    if len(checkpoints) == 1 and is_checkpoint(checkpoints[0]):
+    is_share = len(checkpoints) == 1 and is_checkpoint(checkpoints[0])
+    if steps is not None and (is_share or min(steps) < 1):
+        wanted = "a whole model, not one stage's share" if is_share else "1 or more of either"
+        raise UserError(f"--steps {list(steps)}: give {wanted}")
+    if is_share:
         write_share(checkpoints[0], out)
     else:
-        if steps is not None and min(steps) < 1:
-            raise UserError(f"--steps {list(steps)}: give 1 or more of either")
         pipeline = MoVideoPipeline.from_checkpoints(checkpoints)
         pipeline.default_steps = steps
         pipeline.save_pretrained(out)

@@ -221,6 +221,8 @@ def test_a_model_says_how_many_steps_it_takes(made, exported, tmp_path):
     assert other.default_steps is None
     with pytest.raises(UserError, match=r"--steps \[3, 0\]: give 1 or more of either"):
         export(str(tmp_path / "none"), [str(exported), str(made[3][0])], steps=(3, 0))
+    with pytest.raises(UserError, match="give a whole model, not one stage's share"):
+        export(str(tmp_path / "none"), [str(made[3][0])], steps=(3, 2))
     index = tmp_path / "few" / "model_index.json"
     for wrong in ([3, 2], {"motion": 3}, {"motion": 3, "video": 0}):
         index.write_text(json.dumps(json.loads(index.read_text()) | {"num_inference_steps": wrong}))
